@@ -1,0 +1,281 @@
+"""The command line: one command a stage, one for the whole. Nothing heavy is imported before it is needed.
+
+Exit status: 0; 1, the work failed (the message says what and how to go on); 2, unusable arguments or config (the
+message names the fix). A stack trace only with ``--debug``.
+"""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from leash_ray import __version__
+from leash_ray.errors import RunFailed, UsageError
+
+if TYPE_CHECKING:
+    from leash_ray.config import RunConfig
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point of ``leash``."""
+    arguments = sys.argv[1:] if argv is None else argv
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    sys.exit(_run(arguments, debug))
+
+
+def _run(arguments: list[str], debug: bool) -> int:
+    resume = "the same command with --resume" if "--resume" not in arguments else "the same command"
+    try:
+        return leash.main(arguments, prog_name="leash", standalone_mode=False) or 0
+    except click.exceptions.Exit as e:
+        return e.exit_code
+    except click.ClickException as e:
+        e.show()
+        return 2
+    except (UsageError, RunFailed) as e:
+        _fail(str(e), debug)
+        return 2 if isinstance(e, UsageError) else 1
+    except (KeyboardInterrupt, click.Abort):
+        command = arguments[0] if arguments else ""
+        again = f"; go on with {resume}" if command in RESUMABLE else ""
+        _fail(f"interrupted; what was finished is kept{again}", debug)
+        return 1
+    except Exception as e:  # the last resort: a person gets a line, not a trace
+        lines = str(e).strip().splitlines() or [""]
+        _fail(f"{type(e).__name__}: {lines[-1]} (--debug shows where)", debug)
+        return 1
+
+
+def _fail(message: str, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    click.echo(f"leash: {message}", err=True)
+
+
+def say(line: str) -> None:
+    """A line of progress, for people: on standard error, so that standard output stays clean."""
+    click.echo(line, err=True)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with `leash demo`. Every command takes --debug, which shows stack traces.",
+)
+@click.version_option(__version__, prog_name="leash")
+def leash() -> None:
+    """Does RLVR widen what a language model can reach, or only sharpen it?"""
+
+
+RESUMABLE = ("demo", "run", "train", "sample")
+
+
+def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--run, --resume and --set."""
+    for option in (
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a config key (dotted)."),
+        click.option("--resume", is_flag=True, help="Go on with the run in that directory."),
+        click.option("--run", "run", metavar="DIR", help="Run directory. [default: runs/NAME of the config]"),
+    ):
+        command = option(command)
+    return command
+
+
+def _example(text: str) -> str:
+    return f"\b\nExample:\n  {text}"
+
+
+@leash.command(epilog=_example("leash demo --run runs/demo-seed1 --set seed=1"))
+@_run_options
+def demo(run: str | None, resume: bool, overrides: tuple[str, ...]) -> None:
+    """Answer the question on a small embedded model, end to end, on this machine."""
+    _whole(CONFIGS / "demo.yaml", run, resume, overrides)
+
+
+@leash.command("run", epilog=_example("leash run my-run.yaml --set sampling.n=1024"))
+@click.argument("config")
+@_run_options
+def run_(config: str, run: str | None, resume: bool, overrides: tuple[str, ...]) -> None:
+    """The whole path for CONFIG: train (if it says so), sample, verify, reduce, report."""
+    _whole(Path(config), run, resume, overrides)
+
+
+def _whole(path: Path, run: str | None, resume: bool, overrides: tuple[str, ...]) -> None:
+    config = _load(path, overrides)
+    from leash_ray import stages
+    from leash_ray.report import print_report
+
+    support, page = stages.whole(config, _run_path(config, run), resume, say)
+    print_report(support)
+    click.echo(f"\nresults are in {page.parent}: open {page}")
+
+
+@leash.command(epilog=_example("leash train jobs/configs/countdown.yaml --resume"))
+@click.argument("config")
+@_run_options
+def train(config: str, run: str | None, resume: bool, overrides: tuple[str, ...]) -> None:
+    """Train a policy by RLVR as CONFIG says."""
+    loaded = _load(Path(config), overrides)
+    from leash_ray import stages
+
+    with _session(loaded, run, resume) as current:
+        model = stages.train(current)
+    click.echo(f"the trained model is in {model}; next: leash sample {config} --run {current.run.path} --resume")
+
+
+@leash.command(
+    epilog=_example(
+        "leash sample --base Qwen/Qwen2.5-1.5B --trained ./my-checkpoint --problems math.jsonl --n 256 --run runs/mine"
+    )
+)
+@click.argument("config", required=False)
+@click.option("--base", metavar="MODEL", help="Base model: embedded:countdown, a folder, or a hub name.")
+@click.option("--trained", metavar="MODEL", help="Trained model.")
+@click.option("--problems", metavar="FILE", help="JSONL with columns problem and answer, verified by math-verify.")
+@click.option("--gym", metavar="DATASET", help="A reasoning-gym data set in place of a file.")
+@click.option("--n", type=click.IntRange(1), help="Completions a problem and policy.")
+@_run_options
+def sample(
+    config: str | None,
+    base: str | None,
+    trained: str | None,
+    problems: str | None,
+    gym: str | None,
+    n: int | None,
+    run: str | None,
+    resume: bool,
+    overrides: tuple[str, ...],
+) -> None:
+    """Sample and verify completions of both policies, into Parquet."""
+    from leash_ray.config import load_config
+
+    changes: dict[str, Any] = {}
+    if base:
+        changes["policies.base.model"] = base
+    if trained:
+        changes["policies.trained.model"] = trained
+    if problems and gym:
+        raise UsageError("give either --problems or --gym")
+    if problems:
+        changes["task"] = {"kind": "jsonl", "path": problems}
+    if gym:
+        changes["task"] = {"kind": "reasoning_gym", "dataset": gym}
+    if n:
+        changes["sampling.n"] = n
+    if not config and not (base and trained and (problems or gym)):
+        raise UsageError("give a CONFIG, or --base, --trained and one of --problems and --gym")
+    loaded = load_config(config or CONFIGS / "pair.yaml", {**changes, **_overrides(overrides)})
+    from leash_ray import stages
+
+    with _session(loaded, run, resume) as current:
+        completions = stages.sample(current)
+    click.echo(f"completions are in {completions}; next: leash reduce {current.run.path}")
+
+
+@leash.command(epilog=_example("leash serve jobs/configs/countdown.yaml --port 8000"))
+@click.argument("config")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a config key (dotted).")
+def serve(config: str, host: str, port: int, overrides: tuple[str, ...]) -> None:
+    """Open CONFIG's policies as an OpenAI-compatible endpoint, until Ctrl-C."""
+    loaded = _load(Path(config), overrides)
+    from leash_ray.endpoint import serve_forever
+
+    serve_forever(loaded, host, port, say)
+
+
+@leash.command(epilog=_example("leash reduce runs/demo/completions --base base --trained trained --json"))
+@click.argument("paths", nargs=-1, required=True)
+@click.option("--base", default="base", show_default=True, help="Policy id of the base.")
+@click.option("--trained", default="trained", show_default=True, help="Policy id of the trained policy.")
+@click.option("--zeta", default=0.05, show_default=True, help="1 - confidence of epsilon = -ln(zeta)/k.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object in place of tables.")
+def reduce(paths: tuple[str, ...], base: str, trained: str, zeta: float, as_json: bool) -> None:
+    """Measure support, pass@k and entropy from completions tables, wherever they came from.
+
+    PATHS are run directories, folders of Parquet, files or globs.
+    """
+    if not 0 < zeta < 1:
+        raise UsageError(f"--zeta must lie between 0 and 1, not {zeta}")
+    from leash_ray import stages
+
+    support = stages.reduce_tables([Path(p) for p in paths], base, trained, zeta)
+    if as_json:
+        click.echo(json.dumps(support))
+    else:
+        from leash_ray.report import print_report
+
+        print_report(support)
+        if (Path(paths[0]) / "run.json").is_file():
+            click.echo(f"\nresults are in {paths[0]}; next: leash report {paths[0]}")
+
+
+@leash.command(epilog=_example("leash report runs/demo"))
+@click.argument("run")
+def report(run: str) -> None:
+    """Write a run's HTML page and figures."""
+    from leash_ray import stages
+    from leash_ray.run_dir import RunDir
+
+    click.echo(f"the report is {stages.report(RunDir.open(run))}")
+
+
+@leash.command(epilog=_example("leash check --task math --reference 1/2 --text 'so \\boxed{0.5}'"))
+@click.option("--task", required=True, help="Verifier: math, or reasoning_gym:DATASET.")
+@click.option("--reference", help="What the verifier compares with.")
+@click.option("--text", help="The completion. Without it: JSONL of {reference, text} on standard input.")
+def check(task: str, reference: str | None, text: str | None) -> None:
+    """Print the verdict for one text, or for each JSONL line of standard input."""
+    from leash_ray.check import check_text, check_lines
+
+    if text is not None:
+        if reference is None:
+            raise UsageError("--text needs --reference")
+        click.echo(json.dumps(check_text(task, reference, text)))
+        return
+    for row in check_lines(task, sys.stdin):
+        click.echo(json.dumps(row))
+
+
+def _session(config: "RunConfig", run: str | None, resume: bool) -> Any:
+    from leash_ray import stages
+
+    return stages.session(config, stages.open_run(config, _run_path(config, run), resume), say)
+
+
+def _run_path(config: "RunConfig", run: str | None) -> Path:
+    return Path(run) if run else Path("runs") / config.name
+
+
+def _load(path: Path, overrides: tuple[str, ...]) -> "RunConfig":
+    from leash_ray.config import load_config
+
+    return load_config(path, _overrides(overrides))
+
+
+def _overrides(pairs: tuple[str, ...]) -> dict[str, Any]:
+    import yaml
+
+    found = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set takes KEY=VALUE, such as train.steps=10, not {pair!r}")
+        try:
+            found[key] = yaml.safe_load(value)
+        except yaml.YAMLError as e:
+            raise UsageError(f"--set {key}: {value!r} is not a YAML value") from e
+    return found
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    main()

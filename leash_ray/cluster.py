@@ -1,0 +1,116 @@
+"""Connecting to Ray, and saying at once what a command asks of the cluster and whether it fits."""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from leash_ray.errors import RunFailed, UsageError
+
+LOCAL_LOGICAL_CPUS = 2
+"""A laptop with fewer cores still gets this many logical CPUs: claims are fractions of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Logical resources that one part of a command holds while it runs."""
+
+    what: str
+    cpus: float = 0.0
+    gpus: float = 0.0
+
+
+def connect(address: str | None = None, num_cpus: int | None = None) -> None:
+    """Join the cluster at ``address``, the one this process runs in (a Ray job), or start a local one. Idempotent.
+
+    Raises:
+        RunFailed: no cluster answers at ``address``.
+    """
+    import ray
+
+    if ray.is_initialized():
+        return
+    _quiet_environment()
+    in_job = address or os.environ.get("RAY_ADDRESS")
+    try:
+        if in_job:
+            ray.init(address=in_job, log_to_driver=False, logging_level=logging.ERROR, runtime_env=_worker_env())
+        else:
+            ray.init(
+                address="local",
+                num_cpus=num_cpus or max(os.cpu_count() or 1, LOCAL_LOGICAL_CPUS),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env=_worker_env(),
+            )
+    except (ConnectionError, RuntimeError, ValueError) as e:
+        raise RunFailed(
+            f"cannot reach Ray at {in_job or 'this machine'}: {str(e).splitlines()[0]}; check the address "
+            "(ray status), and RAY_AUTH_MODE=token where the cluster asks for a token"
+        ) from e
+    quiet_ray_data()
+
+
+def quiet_ray_data() -> None:
+    """leash_ray prints its own progress; Ray Data's bars and plans would break it up."""
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    for name in ("ray.data", "ray.serve", "ray.train", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _quiet_environment() -> None:
+    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_TRAIN_ENABLE_V2", "1")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
+def _worker_env() -> dict[str, dict[str, str]]:
+    """What every process of the run sees. Nothing is fetched from a hub when the model is a folder."""
+    env = {"TOKENIZERS_PARALLELISM": "false", "RAY_TRAIN_ENABLE_V2": "1"}
+    for name in ("HF_HUB_OFFLINE", "HF_HOME", "WANDB_API_KEY", "WANDB_BASE_URL", "VLLM_LOGGING_LEVEL"):
+        if name in os.environ:
+            env[name] = os.environ[name]
+    return {"env_vars": env}
+
+
+def device(asked: str) -> str:
+    """``cpu`` or ``gpu`` for ``auto``; refuses ``gpu`` where the cluster has none.
+
+    Raises:
+        UsageError: GPUs are asked for and there are none.
+    """
+    import ray
+
+    gpus = ray.cluster_resources().get("GPU", 0)
+    if asked == "gpu" and not gpus:
+        raise UsageError("device: gpu, but this Ray cluster has no GPU; set device: auto or cpu, or join a GPU cluster")
+    return asked if asked != "auto" else ("gpu" if gpus else "cpu")
+
+
+def require(claims: Sequence[Claim]) -> str:
+    """Check that all claims fit at the same time, and say so in one line.
+
+    A cluster that cannot fit them would wait for ever without a word.
+
+    Raises:
+        UsageError: names each claim, what there is, and what to change.
+    """
+    import ray
+
+    total = ray.cluster_resources()
+    cpus, gpus = sum(c.cpus for c in claims), sum(c.gpus for c in claims)
+    have_cpus, have_gpus = total.get("CPU", 0.0), total.get("GPU", 0.0)
+    asked = ", ".join(f"{c.what} {c.cpus:g} CPU" + (f" {c.gpus:g} GPU" if c.gpus else "") for c in claims)
+    line = f"asks Ray for {cpus:g} of {have_cpus:g} logical CPUs and {gpus:g} of {have_gpus:g} GPUs ({asked})"
+    if cpus > have_cpus + 1e-9 or gpus > have_gpus + 1e-9:
+        raise UsageError(
+            f"this run {line}: it cannot fit; lower replicas, workers or the cpus of a section, raise ray.num_cpus, "
+            "or join a larger cluster (ray.address)"
+        )
+    return line

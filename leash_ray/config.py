@@ -1,0 +1,271 @@
+"""The run config: typed and frozen. An unknown key is an error that names the nearest valid key.
+
+One YAML file describes a whole run; each command reads the sections it needs. Nothing here imports torch or Ray.
+"""
+
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from leash_ray.errors import UsageError
+from leash_ray.tasks.spec import TaskSpec
+from leash_ray.types import SamplingParams
+
+
+class Section(BaseModel):
+    """A frozen part of the config that knows all its keys and takes no value of another type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+PositiveInt = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(strict=False, ge=0.0, le=1.0)]
+NonNegative = Annotated[float, Field(strict=False, ge=0.0)]
+Positive = Annotated[float, Field(strict=False, gt=0.0)]
+
+
+class AutoscalingConfig(Section):
+    """Ray Serve's request-based autoscaling of one policy."""
+
+    min_replicas: int = Field(1, ge=0)
+    max_replicas: PositiveInt = 2
+    target_ongoing_requests: Positive = 8.0
+
+
+class PolicyConfig(Section):
+    """One served model."""
+
+    model: str | None = None
+    """``embedded:countdown``, a Hugging Face folder, or a hub name. None (``trained`` only): the run's last
+    checkpoint."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    replicas: PositiveInt = 1
+    autoscaling: AutoscalingConfig | None = None
+    """In place of a fixed number of replicas."""
+    tensor_parallel_size: PositiveInt = 1
+    cpus: Positive = 0.5
+    """Logical Ray CPUs a replica claims: a fraction on a laptop, whole ones on a cluster."""
+    accelerator_type: str | None = None
+    """Ray's name of a GPU type, such as ``A10G``; None: any."""
+    max_model_len: int | None = Field(None, ge=8)
+    """Context in tokens, prompt included; None: the model's own."""
+    engine: dict[str, Any] = Field(default_factory=dict)
+    """Further vLLM engine arguments, under vLLM's names."""
+
+
+class SamplingConfig(Section):
+    """How many completions a problem gets, and how they are drawn."""
+
+    n: PositiveInt = 256
+    """Completions a problem and policy."""
+    temperature: NonNegative = 1.0
+    top_p: Share = 1.0
+    top_k: int = Field(0, ge=0)
+    min_p: Share = 0.0
+    max_tokens: PositiveInt = 32
+    samples_per_shard: PositiveInt = 4096
+    """About how many completions are written as one Parquet file, whole or not at all."""
+    in_flight: PositiveInt = 4
+    """Shards a policy works on at a time: enough to keep the engine's batch full."""
+
+    @property
+    def params(self) -> SamplingParams:
+        return SamplingParams(self.temperature, self.top_p, self.top_k, self.min_p, self.max_tokens)
+
+
+class TrainConfig(Section):
+    """GRPO with DeepSpeed on Ray Train workers."""
+
+    task: TaskSpec
+    steps: PositiveInt = 100
+    prompts_per_step: PositiveInt = 32
+    group_size: int = Field(16, ge=2)
+    """Completions a prompt; a group is never split over workers."""
+    temperature: Positive = 1.0
+    max_tokens: PositiveInt = 32
+    lr: Positive = 3e-4
+    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_steps: int = Field(0, ge=0)
+    weight_decay: NonNegative = 0.0
+    epochs: PositiveInt = 1
+    """Passes over each step's completions, one optimizer step each."""
+    track_kl: bool = True
+    """Measure KL to the reference even where kl_coef is 0 (one more forward pass)."""
+    clip_low: Positive = 0.2
+    clip_high: Positive = 0.2
+    kl_coef: NonNegative = 0.0
+    """Weight of KL(policy ‖ reference) in the loss."""
+    grad_clip: Positive = 1.0
+    zero_stage: int = Field(0, ge=0, le=3)
+    workers: PositiveInt = 1
+    cpus_per_worker: Positive = 0.5
+    micro_batch: PositiveInt = 256
+    """Completions in one forward and backward pass of one worker."""
+    bf16: bool = False
+    checkpoint_every: PositiveInt = 50
+    keep_checkpoints: PositiveInt = 2
+
+    @model_validator(mode="after")
+    def _whole_groups(self) -> "TrainConfig":
+        if self.prompts_per_step % self.workers:
+            raise ValueError(
+                f"prompts_per_step ({self.prompts_per_step}) must be a multiple of workers ({self.workers}), "
+                "so that every worker trains on whole groups"
+            )
+        return self
+
+
+class VerifyConfig(Section):
+    """Processes that verify, apart from everything else."""
+
+    actors: PositiveInt = 1
+    """Ray actors; each looks after its share of the problems."""
+    workers: PositiveInt = 1
+    """Verifier processes of each actor."""
+    cpus: Positive = 0.25
+    """Logical Ray CPUs of each actor."""
+    timeout_s: Positive = 5.0
+    """Wall time for one answer; past it the verdict is ERROR."""
+
+
+class MonitorConfig(Section):
+    wandb: Literal["auto", "online", "offline", "off"] = "auto"
+    """auto: online where a key is set up, else offline. metrics.jsonl is always written."""
+    project: str = "leash_ray"
+
+
+class RayConfig(Section):
+    address: str | None = None
+    """None: the cluster that this process runs in, else a new local one."""
+    num_cpus: PositiveInt | None = None
+    """Logical CPUs of a new local Ray; None: as many as the machine has."""
+
+
+class RunConfig(Section):
+    """A whole run: train, sample both policies, verify, reduce, report."""
+
+    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = Field(0, ge=0)
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    task: TaskSpec
+    """The problems to measure on."""
+    base: str = "base"
+    trained: str = "trained"
+    policies: dict[str, PolicyConfig]
+    sampling: SamplingConfig = Field(default_factory=SamplingConfig)
+    train: TrainConfig | None = None
+    verify: VerifyConfig = Field(default_factory=VerifyConfig)
+    monitor: MonitorConfig = Field(default_factory=MonitorConfig)
+    ray: RayConfig = Field(default_factory=RayConfig)
+    zeta: Annotated[float, Field(strict=False, gt=0.0, lt=1.0)] = 0.05
+    """1 − confidence of ε = −ln(ζ)/k."""
+
+    @model_validator(mode="after")
+    def _roles(self) -> "RunConfig":
+        if self.base == self.trained:
+            raise ValueError("base and trained must name two different policies")
+        for role in (self.base, self.trained):
+            if role not in self.policies:
+                raise ValueError(f"policies has no entry {role!r}; it has {', '.join(sorted(self.policies)) or 'none'}")
+        for name, policy in self.policies.items():
+            if policy.model is None and not (name == self.trained and self.train):
+                raise ValueError(
+                    f"policies.{name}.model is missing; only the trained policy of a run with a "
+                    "train section may leave it out"
+                )
+        return self
+
+
+def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> RunConfig:
+    """Read a YAML config, with dotted ``overrides`` such as ``{"train.steps": 10}`` on top.
+
+    Raises:
+        UsageError: the file is missing, is no YAML mapping, or has an unknown key or a value of a wrong type.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as e:
+        raise UsageError(f"cannot read the config {path}: {e.strerror}; give the path of a YAML file") from e
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as e:
+        raise UsageError(f"{path} is not valid YAML: {' '.join(str(e).split())}") from e
+    if not isinstance(raw, dict):
+        raise UsageError(f"{path} must be a YAML mapping such as 'name: my-run'")
+    return parse_config(raw, str(path), overrides)
+
+
+def parse_config(raw: Mapping[str, Any], source: str, overrides: Mapping[str, Any] | None = None) -> RunConfig:
+    """Validate ``raw``; ``source`` names it in messages."""
+    merged = _copy(raw)
+    for dotted, value in (overrides or {}).items():
+        *parents, last = dotted.split(".")
+        node = merged
+        for key in parents:
+            node = node.setdefault(key, {})
+            if not isinstance(node, dict):
+                raise UsageError(f"--set {dotted}: {key} is not a section")
+        node[last] = value
+    return validate(RunConfig, merged, source)
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def validate(model: type[M], raw: Mapping[str, Any], source: str) -> M:
+    """``model.model_validate`` whose errors are one clear line each, with the nearest valid key."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as e:
+        lines = [_explain(model, error) for error in e.errors()]
+        raise UsageError(f"{source}: " + "; ".join(dict.fromkeys(lines))) from e
+
+
+UNION_TAGS = ("reasoning_gym", "jsonl")
+"""pydantic puts the chosen kind of a task into an error's path; a reader's file has no such level."""
+
+
+def _copy(value: Any) -> Any:
+    return {k: _copy(v) for k, v in value.items()} if isinstance(value, Mapping) else value
+
+
+def _explain(model: type[BaseModel], error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"] if part not in UNION_TAGS)
+    if error["type"] == "extra_forbidden":
+        keys = _keys_at(model, error["loc"][:-1])
+        near = difflib.get_close_matches(str(error["loc"][-1]), keys, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(sorted(keys))}"
+        return f"unknown key {where!r}; {hint}"
+    if error["type"] == "missing":
+        return f"missing key {where!r}"
+    message = error["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(error.get("input"), dict) else f", not {error.get('input')!r}"
+    return f"{where}: {message}{given}" if where else message
+
+
+def _keys_at(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
+    """Field names of the section at ``loc``: walks annotations through unions, dicts and discriminators."""
+    candidates = [model]
+    for part in loc:
+        found: list[Any] = []
+        for candidate in candidates:
+            field = candidate.model_fields.get(str(part))
+            found += list(_models_in(field.annotation)) if field else []
+        candidates = found or candidates  # a dict key or a union tag: stay where we are
+    return sorted({name for candidate in candidates for name in candidate.model_fields})
+
+
+def _models_in(annotation: Any) -> typing.Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        if issubclass(annotation, BaseModel):
+            yield annotation
+        return
+    for arg in typing.get_args(annotation):
+        yield from _models_in(arg)

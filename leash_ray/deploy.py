@@ -1,0 +1,194 @@
+"""Start policies on Ray Serve: config -> ray.serve.llm deployment, on CPU or GPU; an OpenAI endpoint on request."""
+
+import contextlib
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from leash_ray.config import PolicyConfig
+from leash_ray.errors import RunFailed, UsageError
+from leash_ray.policy import ServedPolicy, app_name, deployment_name
+
+Device = Literal["cpu", "gpu"]
+ENDPOINT_APP = "leash-endpoint"
+EMBEDDED = "embedded:"
+
+# A tiny batch is lost in scheduling; vLLM's own default is 256 sequences.
+CPU_ENGINE = {"enforce_eager": True, "max_num_seqs": 512, "max_num_batched_tokens": 4096}
+
+
+def resolve_model(model: str) -> str:
+    """Path of an ``embedded:NAME`` model or of a folder; a hub name stays as it is.
+
+    Raises:
+        UsageError: no such embedded model, or something that looks like a folder and is none.
+    """
+    if model.startswith(EMBEDDED):
+        root = Path(__file__).parent / "models"
+        folder = root / model.removeprefix(EMBEDDED)
+        if not (folder / "config.json").is_file():
+            known = sorted(EMBEDDED + p.parent.name for p in root.glob("*/config.json"))
+            raise UsageError(f"no embedded model {model!r}; there is {', '.join(known)}")
+        return str(folder)
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UsageError(f"{path} is no Hugging Face model folder: it has no config.json")
+        return str(path.resolve())
+    if path.is_absolute() or model.startswith((".", "~")) or model.count("/") != 1:
+        raise UsageError(f"model folder {model} does not exist; give a Hugging Face folder or a hub name (owner/name)")
+    return model
+
+
+def llm_config(name: str, policy: PolicyConfig, model: str, device: Device) -> Any:
+    """ray.serve.llm's ``LLMConfig`` of one policy."""
+    from ray.serve.llm import LLMConfig
+
+    engine: dict[str, Any] = {
+        "dtype": policy.dtype,
+        "tensor_parallel_size": policy.tensor_parallel_size,
+        # What the sampler reports is ln p under the distribution that was sampled, temperature and
+        # truncation included; vLLM's default is the raw model's.
+        "logprobs_mode": "processed_logprobs",
+        "seed": 0,
+        "generation_config": "vllm",  # the model folder's own sampling defaults must not leak in
+        **(CPU_ENGINE if device == "cpu" else {}),
+        **policy.engine,
+    }
+    if policy.max_model_len:
+        engine["max_model_len"] = policy.max_model_len
+    deployment: dict[str, Any] = {
+        "name": name,
+        "ray_actor_options": {"num_cpus": policy.cpus / 2},
+        "health_check_timeout_s": 120,  # an engine that is busy on a small machine is not ill
+        "graceful_shutdown_timeout_s": 5,
+    }
+    if policy.autoscaling:
+        deployment["autoscaling_config"] = policy.autoscaling.model_dump()
+    else:
+        deployment["num_replicas"] = policy.replicas
+    options: dict[str, Any] = {"runtime_env": {"env_vars": engine_env(device)}}
+    if device == "cpu":
+        options["accelerator_config"] = {"kind": "cpu"}
+        # The replica's own share is the first bundle's other half.
+        options["placement_group_config"] = {"bundles": [{"CPU": policy.cpus / 2}]}
+    elif policy.accelerator_type:
+        options["accelerator_type"] = policy.accelerator_type
+    return LLMConfig(
+        model_loading_config={"model_id": name, "model_source": model},
+        deployment_config=deployment,
+        engine_kwargs=engine,
+        **options,
+    )
+
+
+def engine_env(device: Device) -> dict[str, str]:
+    """Environment of the engine's processes."""
+    env = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "WARNING")}
+    if device == "cpu":
+        env["VLLM_CPU_KVCACHE_SPACE"] = os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
+        # vLLM would bind its threads to cores and keep one back; several engines share these cores.
+        env["VLLM_CPU_OMP_THREADS_BIND"] = os.environ.get("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+        env["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
+    return env
+
+
+def deploy(
+    policies: Mapping[str, PolicyConfig], models: Mapping[str, str], device: Device, endpoint: tuple[str, int] | None = None
+) -> dict[str, ServedPolicy]:
+    """Start every policy's deployment at once and wait until all are ready.
+
+    Args:
+        policies: by name.
+        models: resolved model of each policy.
+        endpoint: (host, port) of an OpenAI-compatible endpoint; None: handles only, and no HTTP proxy.
+
+    Raises:
+        UsageError: the endpoint's port is in use.
+        RunFailed: a deployment did not come up; the message has Serve's reason.
+    """
+    from ray import serve
+    from ray.serve.llm import build_llm_deployment
+
+    from leash_ray.serving import PolicyServer
+
+    if endpoint:
+        check_port(*endpoint)
+        serve.start(http_options={"host": endpoint[0], "port": endpoint[1]}, logging_config=_QUIET)
+    else:
+        serve.start(proxy_location="Disabled", logging_config=_QUIET)
+    configs = {name: llm_config(name, policy, models[name], device) for name, policy in policies.items()}
+    apps = {
+        name: build_llm_deployment(config, name_prefix="PolicyServer:", deployment_cls=PolicyServer)
+        for name, config in configs.items()
+    }
+    try:
+        serve.run_many(
+            [
+                serve.RunTarget(target=app, name=app_name(name), route_prefix=None, logging_config=_QUIET)
+                for name, app in apps.items()
+            ]
+        )
+        if endpoint:
+            _open_endpoint(configs)
+    except RuntimeError as e:
+        raise RunFailed(f"a policy did not start: {_reason(apps)}") from e
+    return {name: ServedPolicy(name) for name in policies}
+
+
+_QUIET = {"log_level": "WARNING", "enable_access_log": False}
+
+
+def _open_endpoint(configs: Mapping[str, Any]) -> None:
+    """An OpenAI ingress in front of the deployments that already run."""
+    from ray import serve
+    from ray.llm._internal.serve.core.configs.openai_api_models import to_model_metadata
+    from ray.serve.llm.ingress import OpenAiIngress, make_fastapi_ingress
+
+    options = OpenAiIngress.get_deployment_options(list(configs.values()))
+    options["ray_actor_options"] = {**options.get("ray_actor_options", {}), "num_cpus": 0.1}
+    ingress = serve.deployment(make_fastapi_ingress(OpenAiIngress), **options).bind(
+        llm_deployments={
+            name: serve.get_deployment_handle(deployment_name(name), app_name(name)) for name in configs
+        },
+        model_cards={name: to_model_metadata(name, config) for name, config in configs.items()},
+        lora_paths={},
+    )
+    serve.run(ingress, name=ENDPOINT_APP, route_prefix="/", logging_config=_QUIET)
+
+
+def _reason(names: Mapping[str, Any]) -> str:
+    """The last line of each failed application's message in Serve's status."""
+    from ray import serve
+
+    reasons = []
+    for name, app in serve.status().applications.items():
+        for deployment in app.deployments.values():
+            lines = [line for line in deployment.message.splitlines() if line.strip()]
+            if lines and app.status != "RUNNING":
+                reasons.append(f"{name}: {lines[-1].strip()}")
+    return "; ".join(reasons) or f"see Ray's logs for {', '.join(names)} (ray logs, or the Ray dashboard)"
+
+
+def check_port(host: str, port: int) -> None:
+    """Refuse a port that is taken, before any replica starts.
+
+    Raises:
+        UsageError: names the port and the option to change.
+    """
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind((host, port))
+        except OSError as e:
+            raise UsageError(f"cannot listen on {host}:{port} ({e.strerror}); choose another with --port") from e
+
+
+def stop() -> None:
+    """Take every policy down."""
+    from ray import serve
+
+    with contextlib.suppress(Exception):  # on the way out: nothing left to save
+        serve.shutdown()

@@ -1,0 +1,253 @@
+"""RLVR on Ray Train: every worker draws whole groups from the served policy, learns, and hands the weights back.
+
+One step: rollouts from the policy at version v -> verdicts -> GRPO update -> weights to every replica, version
+v + 1. Random streams are named by (seed, step, problem), so a resumed run draws what an unbroken one would have.
+"""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from leash_ray.config import MonitorConfig, TrainConfig
+from leash_ray.errors import RunFailed
+from leash_ray.policy import ServedPolicy
+from leash_ray.types import CompletionBatch, Problem, SamplingParams
+from leash_ray.verify.remote import RemoteVerifier
+
+CHECKPOINTS = "checkpoints"
+MODEL_FOLDER = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainJob:
+    """All that a training worker needs to know."""
+
+    run_path: Path
+    """The run's directory, on storage that every node sees."""
+    config: TrainConfig
+    monitor: MonitorConfig
+    run_config: dict[str, Any]
+    """The resolved config, for W&B."""
+    run_name: str
+    model: str
+    """Where training starts, and the reference policy."""
+    policy: str
+    """Name of the served policy that is trained."""
+    problems: Sequence[Problem]
+    seed: int
+    cpu: bool
+    verifier: RemoteVerifier
+
+
+def fit(job: TrainJob) -> Path:
+    """Run the training job to its end, from the last checkpoint where there is one.
+
+    Returns:
+        The Hugging Face folder of the last checkpoint.
+
+    Raises:
+        RunFailed: training failed; checkpoints up to then are kept.
+    """
+    import ray.train
+    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.v2.api.exceptions import TrainingFailedError
+
+    config = job.config
+    trainer = TorchTrainer(
+        _train_worker,
+        train_loop_config={"job": job},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=config.workers,
+            use_gpu=not job.cpu,
+            resources_per_worker={"CPU": config.cpus_per_worker, **({} if job.cpu else {"GPU": 1})},
+        ),
+        torch_config=TorchConfig(backend="gloo" if job.cpu else "nccl"),
+        run_config=ray.train.RunConfig(
+            # Ray Train keeps its checkpoints, and finds the last one again, in storage_path/name.
+            storage_path=str(job.run_path),
+            name=CHECKPOINTS,
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=config.keep_checkpoints),
+            failure_config=ray.train.FailureConfig(max_failures=1),
+        ),
+    )
+    try:
+        trainer.fit()
+    except TrainingFailedError as e:
+        raise RunFailed(
+            f"training failed: {_root_cause(e)}; its checkpoints are in {job.run_path / CHECKPOINTS}: "
+            "go on with the same command and --resume"
+        ) from e
+    return last_checkpoint(job.run_path, config.steps)
+
+
+def last_checkpoint(run_path: Path, step: int) -> Path:
+    """The model folder of the checkpoint after ``step`` steps.
+
+    Raises:
+        RunFailed: there is none.
+    """
+    folder = run_path / CHECKPOINTS / checkpoint_name(step) / MODEL_FOLDER
+    if not (folder / "config.json").is_file():
+        raise RunFailed(f"no checkpoint of step {step} in {run_path / CHECKPOINTS}; run leash train with --resume")
+    return folder
+
+
+def checkpoint_name(step: int) -> str:
+    return f"step-{step:06d}"
+
+
+def _root_cause(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return text[-1].strip() if text else type(error).__name__
+
+
+def _train_worker(loop_config: dict[str, Any]) -> None:
+    """What each Ray Train worker runs."""
+    import ray.train
+
+    from leash_ray.rlvr.learner import Learner
+
+    job: TrainJob = loop_config["job"]
+    rank = ray.train.get_context().get_world_rank()
+    learner = Learner(job.model, job.config, job.cpu, job.seed)
+    start = 0
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint:
+        with checkpoint.as_directory() as folder:
+            start = learner.load(Path(folder))
+    with _open_monitor(job, rank, start) as log:
+        sync = WeightSync(job, learner, rank)
+        sync(start)
+        for step in range(start, job.config.steps):
+            log(train_step(job, learner, sync, step, rank), step + 1)
+            if (step + 1) % job.config.checkpoint_every == 0 or step + 1 == job.config.steps:
+                _checkpoint(learner, step + 1, rank)
+    sync.clean(keep=0)
+
+
+def train_step(job: TrainJob, learner: Any, sync: "WeightSync", step: int, rank: int) -> dict[str, float]:
+    """Rollouts at version ``step``, one update, weights out as version ``step + 1``; metrics of all workers."""
+    from leash_ray.rlvr.learner import all_sum
+    from leash_ray.rlvr.rollouts import collect, prompts_of_step, share_of_worker, summarise
+
+    config, started_s = job.config, time.perf_counter()
+    prompts = prompts_of_step(job.problems, step, config.prompts_per_step, job.seed)
+    rollouts = collect(
+        FreshPolicy(job.policy, step, sync),
+        job.verifier.verify,
+        share_of_worker(prompts, rank, config.workers),
+        group_size=config.group_size,
+        params=SamplingParams(temperature=config.temperature, max_tokens=config.max_tokens),
+        step=step,
+        seed=job.seed,
+        pad_id=learner.pad_id,
+    )
+    collected_s = time.perf_counter()
+    metrics = learner.update(rollouts.batch, step)
+    updated_s = time.perf_counter()
+    sync(step + 1)
+    done_s = time.perf_counter()
+    totals = dict(zip(rollouts.sums, all_sum(list(rollouts.sums.values())), strict=True))
+    return {
+        **summarise(totals, config.workers),
+        **metrics,
+        "update_s": updated_s - collected_s,
+        "sync_s": done_s - updated_s,
+        "step_s": done_s - started_s,
+        "tokens_per_s": totals["tokens"] / (done_s - started_s),
+    }
+
+
+class WeightSync:
+    """Hands the learner's weights to every replica of the policy, through a folder that all nodes see."""
+
+    def __init__(self, job: TrainJob, learner: Any, rank: int):
+        self._root = job.run_path / "weights"
+        self._policy = ServedPolicy(job.policy)
+        self._learner, self._rank = learner, rank
+
+    def __call__(self, version: int) -> None:
+        """Every worker must call this; when it returns, every replica answers with ``version``."""
+        import torch.distributed as dist
+
+        self._learner.export(self.folder(version))
+        if self._rank == 0:
+            self.push(version)
+            self.clean(keep=2)
+        dist.barrier()
+
+    def push(self, version: int) -> None:
+        self._policy.load_weights(str(self.folder(version)), version)
+
+    def folder(self, version: int) -> Path:
+        return self._root / f"v{version:06d}"
+
+    def clean(self, keep: int) -> None:
+        """Remove all but the newest ``keep`` folders."""
+        if self._rank == 0 and self._root.is_dir():
+            for old in sorted(self._root.iterdir())[: -keep or None]:
+                shutil.rmtree(old, ignore_errors=True)
+            if not keep:
+                shutil.rmtree(self._root, ignore_errors=True)
+
+
+class FreshPolicy:
+    """The served policy at exactly one version.
+
+    A replica that Serve has restarted answers with the weights that it was deployed with: give it the current
+    ones and draw again.
+    """
+
+    def __init__(self, name: str, version: int, sync: WeightSync):
+        self._policy, self._version, self._sync = ServedPolicy(name), version, sync
+
+    def sample(self, requests: Any, params: SamplingParams) -> list[CompletionBatch]:
+        for _ in range(3):
+            batches = self._policy.sample(requests, params)
+            if all(batch.version == self._version for batch in batches):
+                return batches
+            self._sync.push(self._version)
+        raise RunFailed(f"policy {self._policy.name!r} keeps answering with other weights than version {self._version}")
+
+
+def _checkpoint(learner: Any, step: int, rank: int) -> None:
+    """Model and optimizer state of all workers as one Ray Train checkpoint."""
+    import ray.train
+
+    with tempfile.TemporaryDirectory(prefix="leash-checkpoint-") as tmp:
+        learner.export(Path(tmp) / MODEL_FOLDER)
+        learner.save(Path(tmp), step)
+        ray.train.report(
+            {"step": step},
+            checkpoint=ray.train.Checkpoint.from_directory(tmp),
+            checkpoint_dir_name=checkpoint_name(step),
+        )
+
+
+class _open_monitor:
+    """Worker 0 logs; the others' log does nothing. Rows of steps that are about to be done again are dropped."""
+
+    def __init__(self, job: TrainJob, rank: int, start: int):
+        self._monitor = None
+        if rank == 0:
+            from leash_ray.monitor import Monitor
+
+            self._monitor = Monitor(
+                job.run_path,
+                wandb_mode=job.monitor.wandb,
+                project=job.monitor.project,
+                name=job.run_name,
+                config=job.run_config,
+            )
+            self._monitor.rewind("train", start)
+
+    def __enter__(self) -> Any:
+        return lambda metrics, step: self._monitor.log("train", metrics, step) if self._monitor else None
+
+    def __exit__(self, *_: object) -> None:
+        if self._monitor:
+            self._monitor.finish()

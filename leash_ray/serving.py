@@ -1,0 +1,130 @@
+"""The Ray Serve deployment of one policy: ray.serve.llm's vLLM server, plus sampling in columns.
+
+The deployment answers OpenAI requests like any ``LLMServer``; :meth:`PolicyServer.sample` is the path that
+leash_ray itself takes, since one reply of arrays a request costs less than one response object a token.
+Only replicas and the driver that deploys them import this module: it imports vLLM.
+"""
+
+import asyncio
+import uuid
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
+from ray.serve.llm.deployment import LLMServer
+
+from leash_ray.types import CompletionBatch, SampleRequest, SamplingParams
+
+
+class InProcessWorkerEngine(VLLMEngine):
+    """On CPU with one worker, that worker runs inside vLLM's engine process.
+
+    ray.serve.llm asks for vLLM's multiprocess executor on CPU, which costs one more process (memory,
+    start-up, a hop a step) for nothing when tensor_parallel_size is 1.
+    """
+
+    def _start_async_llm_engine(self, vllm_engine_args: Any, vllm_engine_config: Any, placement_group: Any) -> Any:
+        parallel = vllm_engine_config.parallel_config
+        if parallel.distributed_executor_backend == "mp" and parallel.world_size == 1:
+            parallel.distributed_executor_backend = "uni"
+        return super()._start_async_llm_engine(vllm_engine_args, vllm_engine_config, placement_group)
+
+
+class PolicyServer(LLMServer):
+    """One replica of a policy. Its version counts the weight syncs that it has taken (0: as loaded)."""
+
+    _default_engine_cls = InProcessWorkerEngine
+
+    async def __init__(self, llm_config: Any, **kwargs: Any):
+        await super().__init__(llm_config, **kwargs)
+        self._version = 0
+        self._in_flight = 0
+        self._idle = asyncio.Condition()
+        self._syncing = False
+
+    async def sample(self, requests: list[SampleRequest], params: SamplingParams) -> list[CompletionBatch]:
+        """Draw every request's completions; one batch a request, in order.
+
+        New weights wait until these completions are done, so no completion mixes two versions.
+        """
+        async with self._idle:
+            await self._idle.wait_for(lambda: not self._syncing)
+            self._in_flight += 1
+        try:
+            version = self._version
+            return list(await asyncio.gather(*(self._sample_one(r, params, version) for r in requests)))
+        finally:
+            async with self._idle:
+                self._in_flight -= 1
+                self._idle.notify_all()
+
+    async def _sample_one(self, request: SampleRequest, params: SamplingParams, version: int) -> CompletionBatch:
+        from vllm.sampling_params import RequestOutputKind
+        from vllm.sampling_params import SamplingParams as VllmParams
+
+        client = self.engine._engine_client
+        tokenizer = client.get_tokenizer()
+        prompt_ids = tokenizer(request.prompt)["input_ids"]
+        # vLLM gives child i of a request the seed `seed + i`: sample i's own stream.
+        vllm_params = VllmParams(
+            n=request.n,
+            seed=request.seed,
+            logprobs=0,  # the sampled token's only
+            detokenize=False,  # decoded below, whole batches at a time
+            flat_logprobs=True,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+            **asdict(params),
+        )
+        final = None
+        async for output in client.generate({"prompt_token_ids": prompt_ids}, vllm_params, uuid.uuid4().hex):
+            final = output
+        assert final is not None and len(final.outputs) == request.n
+        outputs = sorted(final.outputs, key=lambda o: o.index)
+        ids = [np.asarray(o.token_ids, dtype=np.int32) for o in outputs]
+        logprobs = [np.asarray(_sampled_logprobs(o.logprobs), dtype=np.float32) for o in outputs]
+        texts = await asyncio.to_thread(
+            tokenizer.batch_decode, [i.tolist() for i in ids], skip_special_tokens=True
+        )
+        return CompletionBatch(
+            prompt_ids=np.asarray(prompt_ids, dtype=np.int32),
+            token_ids_T=np.concatenate(ids),
+            logprobs_T=np.concatenate(logprobs),
+            offsets=np.concatenate([[0], np.cumsum([len(i) for i in ids])]).astype(np.int64),
+            texts=texts,
+            finish_reasons=[o.finish_reason or "stop" for o in outputs],
+            version=version,
+        )
+
+    async def load_weights(self, path: str, version: int) -> int:
+        """Take the weights of the Hugging Face folder ``path`` in place, and call them ``version``.
+
+        Waits for running completions; keys and values cached under the old weights are dropped.
+        """
+        async with self._idle:
+            await self._idle.wait_for(lambda: not self._syncing)
+            self._syncing = True
+            await self._idle.wait_for(lambda: self._in_flight == 0)
+        try:
+            await self.collective_rpc("reload_weights", kwargs={"weights_path": path})
+            await self.reset_prefix_cache()
+            self._version = version
+        finally:
+            async with self._idle:
+                self._syncing = False
+                self._idle.notify_all()
+        return version
+
+    async def describe(self) -> dict[str, Any]:
+        """Version, context length and the sampler's process, for the driver and for tests."""
+        return {"version": self._version, "max_model_len": self.engine._engine_client.model_config.max_model_len}
+
+    async def count_tokens(self, prompts: list[str]) -> list[int]:
+        """Number of tokens of each prompt, as :meth:`sample` tokenizes it."""
+        tokenizer = self.engine._engine_client.get_tokenizer()
+        return [len(ids) for ids in tokenizer(list(prompts))["input_ids"]]
+
+
+def _sampled_logprobs(logprobs: Any) -> list[float]:
+    """The sampled token's log-probability at each position: the first entry of vLLM's flat container."""
+    return [logprobs.logprobs[start] for start in logprobs.start_indices]

@@ -1,0 +1,256 @@
+"""Finalized states of a base and a trained policy -> the estimates that reports and ``support.json`` show.
+
+Which problems count: support and every mean are over the problems for which *both* policies have at least one scored
+completion (a problem where a policy has nothing but ERRORs says nothing about that policy). The others are counted in
+``n_problems_unpaired``. k is the smallest number of scored completions over (policy, problem).
+
+Degenerate case: a mean over problems, one of which is undefined, is undefined.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from leash_ray.errors import UsageError
+from leash_ray.reducers import NATS_UNIT, Reduced
+from leash_ray.stats.passk import coverage_at_k, mean_over_problems, pass_at_k, powers_of_two_up_to
+from leash_ray.stats.support import Support, epsilon, problem_support
+from leash_ray.types import Verdict
+
+NO_TASK = "(no task)"
+"""The name in ``by_task`` of problems without one, when others have one."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyEstimates:
+    """One policy. NaN: undefined, or a column that it needs is missing (wholly or for some completions)."""
+
+    n_completions: int
+    """Of all its problems, ERRORs and unpaired problems included."""
+    verdicts: dict[str, int]
+    """Of the same completions; all five verdicts."""
+    pass_at_k: dict[int, float]
+    coverage_at_k: dict[int, float]
+    """Share of problems whose first correct sample index is below k."""
+    answer_entropy: float
+    """Nats; mean over problems."""
+    distinct_correct_answers: float
+    """Mean over problems."""
+    mean_surprisal: float
+    """Nats per token: -sum of logprob_sum / sum of n_tokens, so every sampled token weighs the same."""
+    mean_n_tokens: float
+    """Tokens per completion."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON-able values; undefined is None."""
+        return {
+            "n_completions": self.n_completions,
+            "verdicts": self.verdicts,
+            "pass_at_k": {str(k): _number(v) for k, v in self.pass_at_k.items()},
+            "coverage_at_k": {str(k): _number(v) for k, v in self.coverage_at_k.items()},
+            "answer_entropy": _number(self.answer_entropy),
+            "distinct_correct_answers": _number(self.distinct_correct_answers),
+            "mean_surprisal": _number(self.mean_surprisal),
+            "mean_n_tokens": _number(self.mean_n_tokens),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class GroupEstimates:
+    """All numbers of one group of problems: of one task, or of all."""
+
+    n_problems: int
+    unpaired: dict[str, int]
+    """Problems left out. base_only: only base has scored completions; trained_only; neither: only ERRORs."""
+    k: int
+    epsilon: float
+    problem: Support
+    answer: Support | None
+    """Over distinct correct answers; None where the answers of correct completions are not all known."""
+    policies: dict[str, PolicyEstimates]
+    """By policy id: base, then trained."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON-able values; undefined is None."""
+        return {
+            "n_problems": self.n_problems,
+            "n_problems_unpaired": self.unpaired,
+            "k": self.k,
+            "epsilon": _number(self.epsilon),
+            "support": {"problem": _support_json(self.problem), "answer": self.answer and _support_json(self.answer)},
+            "policies": {name: p.to_json() for name, p in self.policies.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """What the completions of a base and a trained policy say about the leash."""
+
+    base: str
+    trained: str
+    zeta: float
+    overall: GroupEstimates
+    by_task: dict[str, GroupEstimates] | None
+    """None: the completions name no task."""
+    per_problem: pa.Table
+    """One row per measured problem, sorted by id: problem_id, task, group (P, E, S or O), and for both policies (suffix
+    _base and _trained) n, c, first_correct (null: none), distinct_answers, distinct_correct_answers (null: unknown),
+    answer_entropy (nats; null: unknown)."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that ``leash reduce --json`` prints; undefined is None."""
+        overall = self.overall.to_json()
+        by_task = self.by_task
+        return {
+            "base": self.base,
+            "trained": self.trained,
+            "n_problems": overall["n_problems"],
+            "n_problems_unpaired": overall["n_problems_unpaired"],
+            "k": overall["k"],
+            "zeta": self.zeta,
+            "epsilon": overall["epsilon"],
+            "support": overall["support"],
+            "policies": overall["policies"],
+            "by_task": None if by_task is None else {task: group.to_json() for task, group in by_task.items()},
+        }
+
+
+def estimate(reduced: Reduced, *, base: str, trained: str, zeta: float = 0.05) -> Estimates:
+    """Estimates of a finalized state.
+
+    Raises:
+        UsageError: base and trained are the same, one of them is not in the data, no problem has scored completions of
+            both, or zeta is not inside (0, 1).
+    """
+    if base == trained:
+        raise UsageError(f"base and trained are both {base!r}: name two policies")
+    if not 0 < zeta < 1:
+        raise UsageError(f"zeta must lie strictly between 0 and 1, such as 0.05; got {zeta}")
+    for policy in (base, trained):
+        if policy not in reduced.policies:
+            present = ", ".join(reduced.policies) or "none"
+            raise UsageError(f"no completions of policy {policy!r}; policies in the data: {present}")
+    sides = [reduced.problems.filter(policy=p).drop("policy") for p in (base, trained)]
+    # One row per problem of either policy; base's columns end in _base, trained's in _trained.
+    both = sides[0].rename(lambda c: c if c == "problem_id" else f"{c}_base")
+    other = sides[1].rename(lambda c: c if c == "problem_id" else f"{c}_trained")
+    both = both.join(other, on="problem_id", how="full", coalesce=True).sort("problem_id")
+    both = both.with_columns(
+        task=pl.coalesce("task_base", "task_trained"),
+        paired=(pl.col("n_base").fill_null(0) > 0) & (pl.col("n_trained").fill_null(0) > 0),
+    )
+    if not both["paired"].any():
+        raise UsageError(
+            f"no problem has scored completions of both {base!r} ({len(sides[0])} problems) and {trained!r} "
+            f"({len(sides[1])}): the same problem needs the same problem_id under both policies"
+        )
+    both = both.join(_answer_counts(reduced.correct_answers, base, trained), on="problem_id", how="left")
+    both = both.sort("problem_id")
+
+    by_task = None
+    if both["task"].null_count() < len(both):
+        by_task = {
+            str(task): _group(rows.drop("task"), base, trained, zeta)
+            for (task,), rows in sorted(
+                both.with_columns(pl.col("task").fill_null(NO_TASK)).group_by("task", maintain_order=True)
+            )
+        }
+    return Estimates(base, trained, zeta, _group(both, base, trained, zeta), by_task, _per_problem(both))
+
+
+def _answer_counts(correct: pl.DataFrame, base: str, trained: str) -> pl.DataFrame:
+    """Per problem: distinct correct answers found by both (P), trained only (E), base only (S)."""
+    found = correct.filter(pl.col("policy").is_in([base, trained])).group_by("problem_id", "answer")
+    cells = found.agg(by_base=(pl.col("policy") == base).any(), by_trained=(pl.col("policy") == trained).any())
+    return cells.group_by("problem_id").agg(
+        answers_P=(pl.col("by_base") & pl.col("by_trained")).sum(),
+        answers_E=(~pl.col("by_base")).sum(),
+        answers_S=(~pl.col("by_trained")).sum(),
+    )
+
+
+def _group(rows: pl.DataFrame, base: str, trained: str, zeta: float) -> GroupEstimates:
+    paired = rows.filter("paired")
+    k = int(min(paired["n_base"].min(), paired["n_trained"].min())) if len(paired) else 0  # type: ignore[type-var, arg-type]
+    apart = rows.filter(~pl.col("paired"))
+    has_base, has_trained = (int((apart[f"n_{side}"].fill_null(0) > 0).sum()) for side in ("base", "trained"))
+    answers_P, answers_E, answers_S = (int(paired[f"answers_{letter}"].sum()) for letter in "PES")
+    unknown = sum(int(paired[f"correct_answer_unknown_{side}"].sum()) for side in ("base", "trained"))
+    return GroupEstimates(
+        n_problems=len(paired),
+        unpaired={
+            "base_only": has_base,
+            "trained_only": has_trained,
+            "neither": len(apart) - has_base - has_trained,
+        },
+        k=k,
+        epsilon=epsilon(zeta, k),
+        problem=problem_support(paired["CORRECT_base"] > 0, paired["CORRECT_trained"] > 0),
+        answer=None if unknown else Support(P=answers_P, E=answers_E, S=answers_S, O=None),
+        policies={
+            base: _policy(rows, paired, "base", powers_of_two_up_to(k)),
+            trained: _policy(rows, paired, "trained", powers_of_two_up_to(k)),
+        },
+    )
+
+
+def _policy(rows: pl.DataFrame, paired: pl.DataFrame, side: str, ks: Sequence[int]) -> PolicyEstimates:
+    verdicts = {v.value: int(rows[f"{v}_{side}"].sum()) for v in Verdict}
+    n, c = paired[f"n_{side}"].to_numpy(), paired[f"CORRECT_{side}"].to_numpy()
+    first = paired[f"first_correct_{side}"].fill_null(-1).to_numpy()
+    observed = paired[f"observed_{side}"].to_numpy()
+    n_rows = int(n.sum()) + int(paired[f"ERROR_{side}"].sum())
+    # Python integers: sums over a whole study may pass 2**63 units.
+    n_tokens, n_tokens_rows, units, tokens, units_rows = (
+        sum(paired[f"{name}_{side}"].to_list())
+        for name in ("n_tokens", "n_tokens_rows", "logprob_units", "logprob_tokens", "logprob_rows")
+    )
+    return PolicyEstimates(
+        n_completions=sum(verdicts.values()),
+        verdicts=verdicts,
+        pass_at_k=dict(zip(ks, mean_over_problems(pass_at_k(n, c, ks)).tolist(), strict=True)),
+        coverage_at_k=dict(zip(ks, mean_over_problems(coverage_at_k(first, observed, ks)).tolist(), strict=True)),
+        answer_entropy=_mean(paired[f"answer_entropy_{side}"]),
+        distinct_correct_answers=_mean(paired[f"distinct_correct_answers_{side}"]),
+        mean_surprisal=(0.0 - units) * NATS_UNIT / tokens if tokens and units_rows == n_rows else math.nan,
+        mean_n_tokens=n_tokens / n_rows if n_rows and n_tokens_rows == n_rows else math.nan,
+    )
+
+
+def _per_problem(rows: pl.DataFrame) -> pa.Table:
+    solved_base, solved_trained = pl.col("CORRECT_base") > 0, pl.col("CORRECT_trained") > 0
+    group = (
+        pl.when(solved_base & solved_trained)
+        .then(pl.lit("P"))
+        .when(solved_trained)
+        .then(pl.lit("E"))
+        .when(solved_base)
+        .then(pl.lit("S"))
+        .otherwise(pl.lit("O"))
+    )
+    columns: list[pl.Expr] = [pl.col("problem_id"), pl.col("task"), group.alias("group")]
+    for name in ("n", "c", "first_correct", "distinct_answers", "distinct_correct_answers", "answer_entropy"):
+        source = "CORRECT" if name == "c" else name
+        columns += [pl.col(f"{source}_{side}").alias(f"{name}_{side}") for side in ("base", "trained")]
+    frame = rows.filter("paired").select(columns)
+    return frame.with_columns(pl.col("^answer_entropy_.*$").fill_nan(None)).to_arrow(
+        compat_level=pl.CompatLevel.oldest()
+    )
+
+
+def _mean(values: pl.Series) -> float:
+    """Over problems; one undefined value (NaN or null) makes it undefined."""
+    return float(mean_over_problems(values.cast(pl.Float64).fill_null(math.nan).to_numpy()))
+
+
+def _support_json(support: Support) -> dict[str, Any]:
+    counts = {"P": support.P, "E": support.E, "S": support.S, "O": support.O}
+    return {**counts, **{name: _number(value) for name, value in support.metrics().items()}}
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

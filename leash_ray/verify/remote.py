@@ -1,0 +1,57 @@
+"""Verifier pools as Ray actors, for many callers: training workers and sampling tasks.
+
+Problems are routed by their id, so that each distinct (problem, answer) is verified once however many actors and
+callers there are.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from leash_ray.config import VerifyConfig
+from leash_ray.types import Problem
+from leash_ray.verify.pool import Verification, VerifierPool
+
+
+class VerifierActor:
+    """One :class:`VerifierPool` behind an actor handle."""
+
+    def __init__(self, config: VerifyConfig):
+        self._pool = VerifierPool(workers=config.workers, timeout_s=config.timeout_s)
+
+    def verify(self, items: list[tuple[Problem, str, str]]) -> list[Verification]:
+        return self._pool.verify(items)
+
+
+class RemoteVerifier:
+    """Verifies through actors; can be sent to any process of the cluster."""
+
+    def __init__(self, actors: Sequence[Any]):
+        self._actors = list(actors)
+
+    @staticmethod
+    def start(config: VerifyConfig) -> "RemoteVerifier":
+        """Start ``config.actors`` actors."""
+        import ray
+
+        actor = ray.remote(VerifierActor).options(num_cpus=config.cpus, max_restarts=-1, max_task_retries=3)
+        return RemoteVerifier([actor.remote(config) for _ in range(config.actors)])
+
+    def verify(self, items: Sequence[tuple[Problem, str, str]]) -> list[Verification]:
+        """One verification for each (problem, text, finish_reason), in order."""
+        import ray
+
+        routes: dict[int, list[int]] = {}
+        for i, (problem, _, _) in enumerate(items):
+            routes.setdefault(int(problem.id, 16) % len(self._actors), []).append(i)
+        replies = ray.get([self._actors[a].verify.remote([items[i] for i in where]) for a, where in routes.items()])
+        verified: dict[int, Verification] = {}
+        for where, reply in zip(routes.values(), replies, strict=True):
+            verified.update(zip(where, reply, strict=True))
+        return [verified[i] for i in range(len(items))]
+
+    def stop(self) -> None:
+        """End the actors and their processes."""
+        import ray
+
+        for actor in self._actors:
+            ray.kill(actor)
