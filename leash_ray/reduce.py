@@ -82,7 +82,9 @@ def find_files(paths: Sequence[str | Path]) -> list[Path]:
         path = Path(given).expanduser()
         matches = [path]
         if not path.exists():
-            matches = [m for m in map(Path, glob.glob(str(path), recursive=True)) if _is_visible(m.name)]
+            globbed = map(Path, glob.glob(str(path), recursive=True))
+            # A wildcard finds no hidden or temporary names; a pattern that spells one out does.
+            matches = [m for m in globbed if all(_is_visible(part) or part in path.parts for part in m.parts)]
             if not matches:
                 raise UsageError(f"no such file or folder: {given}")
         files = [file for m in matches for file in (_files_below(m) if m.is_dir() else [m])]

@@ -255,9 +255,9 @@ def _rows(
     task = pl.Series([None], dtype=pl.Int64).new_from_index(0, len(group))
     if "task" in table.schema.names:
         task_codes, unsorted = codes(table, "task")
-        task_names, rank = unsorted.sort(), unsorted.rank("ordinal").to_numpy().astype(np.int64) - 1
-        if len(rank):
-            task = pl.Series(np.where(task_codes < 0, -1, rank[task_codes])).replace(-1, None)
+        task_names = unsorted.sort()
+        rank = pl.Series([*(unsorted.rank("ordinal") - 1).to_list(), None], dtype=pl.Int64)
+        task = rank.gather(np.where(task_codes < 0, len(unsorted), task_codes))
 
     n_tokens = numbers(table, "n_tokens", pa.int64())
     nats = numbers(table, "logprob_sum", pa.float64())
@@ -284,8 +284,9 @@ def _rows(
 
 def _sample_indices(table: pa.Table) -> NDArray[np.int64]:
     column = numbers(table, "sample_index", pa.int64())
-    if column.null_count():
-        raise UsageError(f"column sample_index is missing or null in {column.null_count()} rows: number the samples 0 .. n-1")
+    n_null = column.null_count()
+    if n_null:
+        raise UsageError(f"column sample_index is missing or null in {n_null} rows: number the samples 0 .. n-1")
     index = column.to_numpy()
     if index.min() < 0 or index.max() >= MAX_VALUE:
         raise UsageError(f"sample_index {index.min()} .. {index.max()} found: number the samples 0 .. n-1")

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +249,17 @@ def test_wandb_is_imported_only_when_asked_for() -> None:
 # A real offline run.
 
 
+def complete_records(path: Path) -> list[Any]:
+    """:func:`records` once the run's last one is there: W&B's own process writes on for a moment after ``finish``."""
+    deadline = time.monotonic() + 20
+    while True:
+        found = records(path)
+        if any(record.HasField("exit") for record in found):
+            return found
+        assert time.monotonic() < deadline, f"{path} was not finished"
+        time.sleep(0.05)
+
+
 def records(path: Path) -> list[Any]:
     """What a ``.wandb`` file holds: a LevelDB log (blocks of 32 KiB, CRC, length and type before each part)."""
     from wandb.proto import wandb_internal_pb2
@@ -286,7 +298,7 @@ def test_an_offline_run_holds_the_metrics_of_all_stages(tmp_path: Path, capfd: p
     summary: dict[str, Any] = {}
     axes: dict[str, str] = {}
     config: dict[str, Any] = {}
-    for record in [r for f in files for r in records(f)]:
+    for record in [r for f in files for r in complete_records(f)]:
         if record.HasField("history"):
             history |= {i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in record.history.item}
         if record.HasField("summary"):

@@ -107,7 +107,7 @@ def test_per_problem(folder: Path) -> None:
         "distinct_correct_answers_base": 1,
         "distinct_correct_answers_trained": 0,
     }
-    assert table["group"].to_pylist() == [g for g in sorted("PESO")]
+    assert table["group"].to_pylist() == sorted("PESO")
 
 
 def test_errors_and_unpaired_problems_are_counted_not_guessed(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_ray_data_gives_the_same(folder: Path, tmp_path: Path, ray_session: obje
 def test_ray_data_reports_a_mistake_in_a_file(folder: Path, ray_session: object) -> None:
     pq.write_table(pa.table({"policy": ["base"]}), folder / "odd.parquet")
     for parallel in (False, True):
-        with pytest.raises(UsageError, match="odd.parquet: not a completions table: missing column problem_id"):
+        with pytest.raises(UsageError, match=r"odd.parquet: not a completions table: missing column problem_id"):
             reduce_json(folder, parallel=parallel)
 
 

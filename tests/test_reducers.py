@@ -38,7 +38,7 @@ ROWS: list[Row] = [
 
 
 def table(rows: list[Row], drop: tuple[str, ...] = ()) -> pa.Table:
-    columns = dict(zip(TYPES, zip(*rows, strict=True), strict=True)) if rows else {c: [] for c in TYPES}
+    columns = {c: [row[i] for row in rows] for i, c in enumerate(TYPES)}
     return pa.table({c: pa.array(v, TYPES[c]) for c, v in columns.items() if c not in drop})
 
 
@@ -199,7 +199,7 @@ def test_policies_left_out_are_still_named() -> None:
 def test_duplicates_are_refused_wherever_they_were(split: int) -> None:
     rows = [*ROWS, ROWS[1], ROWS[8], ROWS[1]]
     state = state_of_block(table(rows[:split])).merge(state_of_block(table(rows[split:])))
-    with pytest.raises(UsageError, match="2 keys .* more than once") as caught:
+    with pytest.raises(UsageError, match=r"2 keys .* more than once") as caught:
         state.finalize()
     assert "(base, p, 1) x3, (trained, p, 0) x2." in str(caught.value)
 
@@ -207,7 +207,7 @@ def test_duplicates_are_refused_wherever_they_were(split: int) -> None:
 def test_only_the_first_ten_duplicates_are_shown() -> None:
     rows: list[Row] = [("base", "t", p, i, "CORRECT", "1", 1, -1.0) for p in ("p", "q") for i in range(8)]
     state = state_of_block(table(rows))
-    with pytest.raises(UsageError, match="^16 keys") as caught:
+    with pytest.raises(UsageError, match=r"^16 keys") as caught:
         state.merge(state).finalize()
     shown = [f"(base, {p}, {i}) x2" for p, i in [("p", i) for i in range(8)] + [("q", 0), ("q", 1)]]
     assert f"the first ten: {', '.join(shown)}." in str(caught.value)
@@ -215,7 +215,7 @@ def test_only_the_first_ten_duplicates_are_shown() -> None:
 
 def test_a_problem_id_in_two_tasks_is_refused() -> None:
     rows: list[Row] = [(p, t, "1", 0, "CORRECT", "1", 1, -1.0) for p, t in (("base", "aime24"), ("trained", "aime25"))]
-    with pytest.raises(UsageError, match="'1' in 'aime24' and 'aime25'.*prefix the ids"):
+    with pytest.raises(UsageError, match=r"'1' in 'aime24' and 'aime25'.*prefix the ids"):
         state_of_block(table(rows)).finalize()
 
 
@@ -242,7 +242,7 @@ def test_unusable_types() -> None:
         state_of_block(pa.table(columns | {"sample_index": [0.5] * len(ROWS)}))
     with pytest.raises(UsageError, match="column answer has type list"):
         state_of_block(pa.table(columns | {"answer": [["1"]] * len(ROWS)}))
-    with pytest.raises(UsageError, match="missing column verdict .it has: policy, task"):
+    with pytest.raises(UsageError, match=r"missing column verdict .it has: policy, task"):
         state_of_block(table(ROWS, drop=("verdict",)))
 
 

@@ -45,7 +45,7 @@ def test_rises_with_k_and_c() -> None:
 
 @pytest.mark.parametrize(("n", "c", "k"), [([1], [2], [1]), ([1], [-1], [1]), ([1], [1], [0]), ([1, 2], [1], [1])])
 def test_impossible_counts(n: list[int], c: list[int], k: list[int]) -> None:
-    with pytest.raises(ValueError, match="k must be|counts of the same"):
+    with pytest.raises(ValueError, match=r"k must be|counts of the same"):
         pass_at_k(n, c, k)
 
 

@@ -71,7 +71,7 @@ def test_groups_partition_problems_and_swap_with_the_policies(solved: list[tuple
     base, trained = [b for b, _ in solved], [t for _, t in solved]
     one, other = problem_support(base, trained), problem_support(trained, base)
     assert one.O is not None
-    assert one.P + one.E + one.S + one.O == len(solved)
+    assert len(solved) == one.P + one.E + one.S + one.O
     assert (one.P, one.E, one.S, one.O) == (other.P, other.S, other.E, other.O)
     nscr, swapped = one.metrics()["NSCR"], other.metrics()["NSCR"]
     assert (math.isnan(nscr) and math.isnan(swapped)) or nscr == -swapped

@@ -111,8 +111,8 @@ ORACLES = [
     "advanced_geometry", "arc_agi", "basic_arithmetic", "binary_matrix", "caesar_cipher", "chain_sum", "countdown",
     "decimal_arithmetic", "family_relationships", "fraction_simplification", "gcd", "group_anagrams", "knights_knaves",
     "leg_counting", "maze", "mini_sudoku", "n_queens", "number_sorting", "palindrome_generation",
-    "polynomial_equations", "prime_factorization", "quantum_lock", "rearc", "shortest_path", "simple_equations", "spell_backward",
-    "sudoku", "time_intervals", "tower_of_hanoi", "word_ladder", "zebra_puzzles",
+    "polynomial_equations", "prime_factorization", "quantum_lock", "rearc", "shortest_path", "simple_equations",
+    "spell_backward", "sudoku", "time_intervals", "tower_of_hanoi", "word_ladder", "zebra_puzzles",
 ]  # fmt: skip
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from leash_ray.tasks import ReasoningGymSpec, load_problems
 from leash_ray.types import Problem, Verdict
-from leash_ray.verify import VerifierPool
+from leash_ray.verify import VerifierPool, judge
 
 HERE = Path(__file__).parent
 COUNTDOWN = Problem.make("t", "p", "reasoning_gym:countdown", '{"numbers": [2, 3, 9], "target": 21}')
@@ -69,10 +70,11 @@ def test_every_verdict_and_its_answer(pool: VerifierPool) -> None:
 
 def test_a_power_tower_costs_one_error(pool: VerifierPool) -> None:
     errors = pool.n_errors
-    good = [f"9*2+3+{i}" for i in range(40)]
-    found = pool.verify([(COUNTDOWN, t, "stop") for t in [*good[:20], "9**9**9**9", *good[20:], "3+2*9"]])
-    assert [v.verdict for v in found] == [W] * 20 + [E] + [W] * 20 + [C]
-    assert "no verdict within 2 s" in (found[20].reason or "")
+    problem = Problem.make("t", "p", "reasoning_gym:countdown", '{"numbers": [9, 9, 9, 9], "target": 36}')
+    wrong = [f"9*9{a}9{b}9" for a in "+-*/" for b in "+-*/"]
+    found = pool.verify([(problem, t, "stop") for t in [*wrong[:10], "9**9**9**9", *wrong[10:], "9+9+9+9"]])
+    assert [v.verdict for v in found] == [W] * 10 + [E] + [W] * 6 + [C]
+    assert "no verdict within 2 s" in (found[10].reason or "")
     assert pool.n_errors - errors == 1
 
 
@@ -122,10 +124,13 @@ def test_killing_an_idle_process_costs_nothing(pool: VerifierPool) -> None:
 
 
 def test_verifiers_cannot_write_files_or_start_processes(pool: VerifierPool, tmp_path: Path) -> None:
-    # sympy's parser evaluates what a model wrote.
+    problem = load_problems(ReasoningGymSpec(dataset="binary_matrix", size=1))[0]  # its scorer calls eval
     target = tmp_path / "made"
     texts = [f"open({str(target)!r}, 'w')", f"__import__('os').system('touch {target}')"]
-    assert all(v in (W, E) for v in verdicts(pool, COUNTDOWN, texts))
+    assert judge(problem.verifier, problem.reference, texts[0]).verdict is W
+    assert target.exists(), "without the fence it writes: this test tests something"
+    target.unlink()
+    assert all(v in (W, E) for v in verdicts(pool, problem, texts))
     assert not target.exists()
 
 
@@ -165,6 +170,18 @@ def test_close_ends_the_processes_and_verify_starts_them_anew() -> None:
     pool.close()
     assert verdicts(pool, MATH, ["\\boxed{1/3}"]) == [W]
     pool.close()
+
+
+def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "from leash_ray.types import Problem\nfrom leash_ray.verify import VerifierPool\n"
+        "VerifierPool().verify([(Problem.make('t', 'p', 'math', '1'), '1', 'stop')])\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=env, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "call this under `if __name__ == '__main__':`" in done.stderr
 
 
 def test_processes_die_with_their_owner(tmp_path: Path) -> None:

@@ -32,18 +32,18 @@ def _dictionary_codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], pl.Se
     # refuses): number the distinct values of all dictionaries one after another, then look each index up there.
     parts = [chunk.dictionary.cast(pa.large_string()) for chunk in column.chunks]
     values = pa.chunked_array(parts, pa.large_string()).combine_chunks().dictionary_encode()
-    number_of = np.append(_indices(values), -1)  # index -1 finds the appended -1
+    number_of = _indices(values)
     offset, looked_up = 0, [np.zeros(0, dtype=np.int64)]
     for chunk, part in zip(column.chunks, parts, strict=True):
-        raw = _indices(chunk)
-        looked_up.append(number_of[np.where(raw < 0, -1, raw + offset)])
+        here = np.append(number_of[offset : offset + len(part)], -1)  # index -1 finds the appended -1
+        looked_up.append(here[_indices(chunk)])
         offset += len(part)
     return np.concatenate(looked_up), _strings(values.dictionary)
 
 
 def _indices(array: pa.DictionaryArray) -> NDArray[np.int64]:
-    wide = array.indices.cast(pa.int64())  # unsigned ones have no -1
-    return np.asarray(wide.fill_null(-1).to_numpy(zero_copy_only=False))
+    indices = array.indices.cast(pa.int64())  # unsigned ones have no -1
+    return np.asarray((indices.fill_null(-1) if indices.null_count else indices).to_numpy())
 
 
 def _strings(array: pa.Array) -> pl.Series:

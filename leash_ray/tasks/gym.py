@@ -4,6 +4,8 @@ import dataclasses
 import difflib
 import json
 import logging
+import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -39,6 +41,11 @@ _FORMS = {
 """Data sets with a ``compact`` prompt."""
 
 
+_HASH_ORDERED = {"isomorphic_strings", "knight_swap", "polynomial_multiplication", "ransom_note", "word_ladder"}
+"""Data sets whose generators walk a set of strings: their entries differ between processes unless PYTHONHASHSEED is
+fixed (measured with reasoning-gym 0.1.25)."""
+
+
 def load_gym(spec: ReasoningGymSpec) -> list[Problem]:
     """``spec.size`` distinct problems, in the order of the data set's index.
 
@@ -50,6 +57,11 @@ def load_gym(spec: ReasoningGymSpec) -> list[Problem]:
         raise UsageError(
             f"reasoning_gym data set {spec.dataset!r} has no compact prompt (those that have: {', '.join(_FORMS)}); "
             "use prompt: question, or a template with {question}"
+        )
+    if spec.dataset in _HASH_ORDERED and sys.flags.hash_randomization and not os.environ.get("PYTHONHASHSEED"):
+        log.warning(
+            "reasoning_gym data set %s gives other problems in every process: set PYTHONHASHSEED=0 first",
+            spec.dataset,
         )
     # Only problems of the split count, so a split of 5 buckets may cost 20 entries a problem.
     share = 1.0 if spec.split is None else (spec.split[1] - spec.split[0]) / BUCKETS

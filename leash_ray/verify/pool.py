@@ -12,8 +12,10 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple
 
+from leash_ray.errors import RunFailed
 from leash_ray.types import Problem, Verdict
 from leash_ray.verify.canonical import canonical
 from leash_ray.verify.extract import extract
@@ -23,6 +25,7 @@ from leash_ray.verify.worker import Item, judge_chunk, start
 log = logging.getLogger(__name__)
 
 _CHUNK = 32
+_ATTEMPTS = 3
 _START_S = 120.0
 """How long new processes may take to import what they need, on a busy machine."""
 
@@ -86,6 +89,9 @@ class VerifierPool:
         """Verify completions, each (problem, text, finish_reason); the result has their order.
 
         An ERROR is not remembered: the same answer is judged again when it comes again.
+
+        Raises:
+            RunFailed: no verifier process can be started.
         """
         with self._lock:
             return self._verify(items)
@@ -150,44 +156,49 @@ class VerifierPool:
         yield from ([i] for i, item in enumerate(work) if item[0].startswith("python:"))
 
     def _run(self, chunks: list[list[Item]]) -> list[list[Judgement] | str]:
-        """Each chunk's judgements, or what went wrong with it."""
+        """Each chunk's judgements, or what went wrong with it. A pool that breaks is replaced, and goes on."""
         from pebble import ProcessExpired
 
-        futures = [self._pool.schedule(judge_chunk, args=[chunk], timeout=self.timeout_s) for chunk in chunks]
-        # A backstop only: a process killed in the middle of a message could leave its pool waiting for ever.
-        patience_s = _START_S + len(chunks) * (self.timeout_s + 5.0)  # 5: to kill and to start again
-        results: list[list[Judgement] | str] = []
-        for future in futures:
+        results: list[list[Judgement] | str | None] = [None] * len(chunks)
+        for _ in range(_ATTEMPTS):
+            places = [i for i, result in enumerate(results) if result is None]
             try:
-                judgements, busy_s = future.result(patience_s)
-                self.busy_s += busy_s
-                results.append(judgements)
-            except FutureTimeout:
-                if future.done():
-                    results.append(f"no verdict within {self.timeout_s:g} s: the verifier was killed")
-                    continue
-                log.warning("the verifier processes do not answer: starting them anew")
-                verifiers = self._warmed
-                self._stop()
-                self._start(verifiers)
-                results.append("the verifier processes stopped answering")
-            except CancelledError:
-                results.append("the verifier processes were restarted")
-            except ProcessExpired as e:
-                code = e.exitcode
-                results.append(f"the verifier's process died ({'signal' if code < 0 else 'exit status'} {abs(code)})")
-            except Exception as e:  # a broken pool, or an answer that cannot be sent
-                results.append(f"{type(e).__name__}: {e}"[:500])
-                if not self._pool.active:
-                    verifiers = self._warmed
-                    self._stop()
-                    self._start(verifiers)
-        return results
+                futures = [self._pool.schedule(judge_chunk, args=[chunks[i]], timeout=self.timeout_s) for i in places]
+            except RuntimeError:  # it broke while idle
+                self._restart()
+                continue
+            # A backstop only: a process killed in the middle of a message could leave its pool waiting for ever.
+            patience_s = _START_S + len(places) * (self.timeout_s + 5.0)  # 5: to kill and to start again
+            for i, future in zip(places, futures, strict=True):
+                try:
+                    results[i], busy_s = future.result(patience_s)
+                    self.busy_s += busy_s
+                except FutureTimeout:
+                    if not future.done():
+                        break
+                    results[i] = f"no verdict within {self.timeout_s:g} s: the verifier was killed"
+                except ProcessExpired as e:
+                    cause = f"signal {-e.exitcode}" if e.exitcode < 0 else f"exit status {e.exitcode}"
+                    results[i] = f"the verifier's process died ({cause})"
+                except (BrokenProcessPool, CancelledError):
+                    break
+                except Exception as e:  # such as an answer that cannot be sent
+                    results[i] = f"{type(e).__name__}: {e}"[:500]
+            else:
+                return results  # type: ignore[return-value]  # every place was filled
+            log.warning("the verifier processes stopped answering: starting them anew")
+            self._restart()
+        raise RunFailed(f"the verifier processes broke {_ATTEMPTS} times: is there memory for {self.workers}?")
+
+    def _restart(self) -> None:
+        verifiers = self._warmed
+        self._stop()
+        self._start(verifiers)
 
     def _start(self, verifiers: set[str]) -> None:
         if self._pool is not None and verifiers <= self._warmed:
             return
-        from pebble import ProcessPool
+        from pebble import ProcessExpired, ProcessPool
 
         verifiers = verifiers | self._warmed
         self._stop()
@@ -204,6 +215,14 @@ class VerifierPool:
             initializer=start,
             initargs=[sorted(verifiers), self.memory_bytes],
         )
+        try:
+            self._pool.schedule(judge_chunk, args=[[]], timeout=_START_S).result(_START_S)
+        except (BrokenProcessPool, FutureTimeout, ProcessExpired) as e:
+            self._stop()
+            raise RunFailed(
+                f"no verifier process could start ({e}). In a script of your own, call this under "
+                "`if __name__ == '__main__':`, and keep the script in a file; or else look for a lack of memory"
+            ) from e
 
     def _stop(self) -> None:
         pool, self._pool = self._pool, None

@@ -9,6 +9,7 @@ They may hang, eat memory or kill their process (``9**9**9**9``): run them throu
 import importlib
 import json
 import logging
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -87,7 +88,20 @@ def _gym(dataset: str, reference: str, answer: str) -> bool:
     if "metadata" not in entry:
         entry = {"metadata": entry}  # a bare reference, such as countdown's numbers and target
     entry = {"question": "", "answer": "", **entry}
+    if dataset == "countdown" and not _uses(answer, entry["metadata"]["numbers"]):
+        return False
     return float(_scorer(dataset, config)(answer, entry)) >= 1.0
+
+
+def _uses(answer: str, numbers: list[int]) -> bool:
+    """Whether an expression has exactly these numbers.
+
+    The scorer asks this too, but only after sympy has evaluated the expression, which may take for ever: 8**9**9.
+    """
+    try:
+        return sorted(map(int, re.findall(r"\b\d+\b", answer))) == sorted(numbers)
+    except ValueError:  # a literal of thousands of digits
+        return False
 
 
 @lru_cache(maxsize=64)
