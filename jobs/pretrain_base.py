@@ -138,9 +138,7 @@ def coverage(model, tokenizer, problems: list[Problem], k: int) -> tuple[float, 
 
 
 def countdown_problems(seed: int, size: int, split: tuple[int, int]) -> list[Problem]:
-    spec = ReasoningGymSpec(
-        dataset="countdown", config=COUNTDOWN, prompt="compact", seed=seed, size=size, split=split
-    )
+    spec = ReasoningGymSpec(dataset="countdown", config=COUNTDOWN, prompt="compact", seed=seed, size=size, split=split)
     return load_problems(spec)
 
 

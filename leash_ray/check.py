@@ -28,15 +28,30 @@ def check_lines(task: str, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
     """
     check_verifier(task)
     with VerifierPool() as pool:
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(_decoded(lines), 1):
             if not line.strip():
                 continue
             try:
                 row = json.loads(line)
                 reference, text = row["reference"], row["text"]
             except (ValueError, TypeError, KeyError) as e:
-                raise UsageError(f'line {number}: expected {{"reference": ..., "text": ...}}, got {line[:80]!r}') from e
+                raise _unusable(number, line) from e
+            if not isinstance(text, str):
+                raise _unusable(number, line)
             yield _check(pool, task, reference, text)
+
+
+def _unusable(number: int, line: str) -> UsageError:
+    shown = line.strip()
+    shown = shown if len(shown) <= 80 else shown[:79] + "…"
+    return UsageError(f'line {number}: expected {{"reference": ..., "text": "..."}}, got {shown!r}')
+
+
+def _decoded(lines: Iterable[str]) -> Iterator[str]:
+    try:
+        yield from lines
+    except UnicodeDecodeError as e:
+        raise UsageError(f"standard input is not UTF-8 text ({e})") from e
 
 
 def _check(pool: VerifierPool, task: str, reference: Any, text: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Exit status: 0; 1, the work failed (the message says what and how to go on); 2, 
 message names the fix). A stack trace only with ``--debug``.
 """
 
+import errno
 import json
 import os
 import sys
@@ -32,26 +33,62 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str], debug: bool) -> int:
-    resume = "the same command with --resume" if "--resume" not in arguments else "the same command"
     try:
-        return leash.main(arguments, prog_name="leash", standalone_mode=False) or 0
+        # Not leash.main(): it would take a broken pipe anywhere, a worker's too, for a reader that has gone away.
+        with leash.make_context("leash", list(arguments)) as context:
+            leash.invoke(context)
+        if sys.stdout:
+            sys.stdout.flush()
     except click.exceptions.Exit as e:
         return e.exit_code
     except click.ClickException as e:
         e.show()
         return 2
-    except (UsageError, RunFailed) as e:
-        _fail(str(e), debug)
-        return 2 if isinstance(e, UsageError) else 1
-    except (KeyboardInterrupt, click.Abort):
-        command = arguments[0] if arguments else ""
-        again = f"; go on with {resume}" if command in RESUMABLE else ""
-        _fail(f"interrupted; what was finished is kept{again}", debug)
+    except KeyboardInterrupt:
+        _fail(f"interrupted; what was finished is kept{_go_on(arguments)}", debug)
         return 1
-    except Exception as e:  # the last resort: a person gets a line, not a trace
-        lines = str(e).strip().splitlines() or [""]
-        _fail(f"{type(e).__name__}: {lines[-1]} (--debug shows where)", debug)
-        return 1
+    except Exception as e:
+        if isinstance(e, BrokenPipeError) and _reader_is_gone():
+            return 1
+        cause = _cause(e)
+        _fail(_message(cause, arguments), debug)
+        return 2 if isinstance(cause, UsageError) else 1
+    return 0
+
+
+def _message(e: BaseException, arguments: list[str]) -> str:
+    if isinstance(e, UsageError | RunFailed):
+        return str(e)
+    if isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" while writing {e.filename}" if e.filename else ""
+        return f"no space left{where}: free some space{_go_on(arguments)}; what was finished is kept"
+    # The last resort: a person gets a line, not a trace.
+    lines = str(e).strip().splitlines() or [""]
+    return f"{type(e).__name__}: {lines[-1]} (--debug shows where)"
+
+
+def _go_on(arguments: list[str]) -> str:
+    if not arguments or arguments[0] not in RESUMABLE:
+        return ""
+    return "; go on with the same command" + ("" if "--resume" in arguments else " and --resume")
+
+
+def _cause(e: BaseException) -> BaseException:
+    """What a task raised. Ray hands it over as an error of the same class whose text is a remote stack trace."""
+    cause = getattr(e, "cause", None)
+    return _cause(cause) if isinstance(cause, BaseException) else e
+
+
+def _reader_is_gone() -> bool:
+    """Whether it is our own output that nobody reads any more, as after ``leash reduce ... | head -1``."""
+    try:
+        sys.stdout.write("")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still buffered would fail again, and noisily, when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _fail(message: str, debug: bool) -> None:
@@ -112,7 +149,7 @@ def _whole(path: Path, run: str | None, resume: bool, overrides: tuple[str, ...]
     from leash_ray import stages
     from leash_ray.report import print_report
 
-    support, page = stages.whole(config, _run_path(config, run), resume, say)
+    support, page = stages.whole(config, _run_path(config.name, run), resume, say)
     print_report(support)
     click.echo(f"\nresults are in {page.parent}: open {page}")
 
@@ -156,21 +193,22 @@ def sample(
     """Sample and verify completions of both policies, into Parquet."""
     from leash_ray.config import load_config
 
-    changes: dict[str, Any] = {}
-    if base:
-        changes["policies.base.model"] = base
-    if trained:
-        changes["policies.trained.model"] = trained
     if problems and gym:
         raise UsageError("give either --problems or --gym")
+    if not config and not (base and trained and (problems or gym)):
+        raise UsageError("give a CONFIG, or --base, --trained and one of --problems and --gym")
+    names = load_config(config or CONFIGS / "pair.yaml")
+    changes: dict[str, Any] = {}
+    if base:
+        changes[f"policies.{names.base}.model"] = base
+    if trained:
+        changes[f"policies.{names.trained}.model"] = trained
     if problems:
         changes["task"] = {"kind": "jsonl", "path": problems}
     if gym:
         changes["task"] = {"kind": "reasoning_gym", "dataset": gym}
     if n:
         changes["sampling.n"] = n
-    if not config and not (base and trained and (problems or gym)):
-        raise UsageError("give a CONFIG, or --base, --trained and one of --problems and --gym")
     loaded = load_config(config or CONFIGS / "pair.yaml", {**changes, **_overrides(overrides)})
     from leash_ray import stages
 
@@ -193,18 +231,41 @@ def serve(config: str, host: str, port: int, overrides: tuple[str, ...]) -> None
 
 
 @leash.command(epilog=_example("leash reduce runs/demo/completions --base base --trained trained --json"))
-@click.argument("paths", nargs=-1, required=True)
-@click.option("--base", default="base", show_default=True, help="Policy id of the base.")
-@click.option("--trained", default="trained", show_default=True, help="Policy id of the trained policy.")
-@click.option("--zeta", default=0.05, show_default=True, help="1 - confidence of epsilon = -ln(zeta)/k.")
+@click.argument("paths", nargs=-1)
+@click.option("--base", help="Policy id of the base. [default: the run's, else base]")
+@click.option("--trained", help="Policy id of the trained policy. [default: the run's, else trained]")
+@click.option("--zeta", type=float, help="1 - confidence of epsilon = -ln(zeta)/k. [default: the run's, else 0.05]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object in place of tables.")
-def reduce(paths: tuple[str, ...], base: str, trained: str, zeta: float, as_json: bool) -> None:
+@click.option("--config", hidden=True, help="The run of this config, in place of PATHS (for jobs/).")
+@click.option("--run", "run", hidden=True, help="This run, in place of PATHS (for jobs/).")
+def reduce(
+    paths: tuple[str, ...],
+    base: str | None,
+    trained: str | None,
+    zeta: float | None,
+    as_json: bool,
+    config: str | None,
+    run: str | None,
+) -> None:
     """Measure support, pass@k and entropy from completions tables, wherever they came from.
 
     PATHS are run directories, folders of Parquet, files or globs.
     """
-    if not 0 < zeta < 1:
+    if config or run:
+        paths = (*paths, str(_run_path(_load(Path(config), ()).name if config else "", run)))
+    if not paths:
+        raise UsageError("give PATHS: a run directory, folders of Parquet, files or globs")
+    if zeta is not None and not 0 < zeta < 1:
         raise UsageError(f"--zeta must lie between 0 and 1, not {zeta}")
+    asked: dict[str, Any] = {}
+    if len(paths) == 1 and (Path(paths[0]) / "run.json").is_file():
+        from leash_ray.run_dir import RunDir
+
+        asked = RunDir.open(paths[0]).config
+    base, trained = base or asked.get("base", "base"), trained or asked.get("trained", "trained")
+    zeta = zeta or asked.get("zeta", 0.05)
+    if base == trained:
+        raise UsageError(f"--base and --trained must name two different policies, not {base} twice")
     from leash_ray import stages
 
     support = stages.reduce_tables([Path(p) for p in paths], base, trained, zeta)
@@ -214,7 +275,7 @@ def reduce(paths: tuple[str, ...], base: str, trained: str, zeta: float, as_json
         from leash_ray.report import print_report
 
         print_report(support)
-        if (Path(paths[0]) / "run.json").is_file():
+        if asked:
             click.echo(f"\nresults are in {paths[0]}; next: leash report {paths[0]}")
 
 
@@ -234,11 +295,11 @@ def report(run: str) -> None:
 @click.option("--text", help="The completion. Without it: JSONL of {reference, text} on standard input.")
 def check(task: str, reference: str | None, text: str | None) -> None:
     """Print the verdict for one text, or for each JSONL line of standard input."""
-    from leash_ray.check import check_text, check_lines
+    from leash_ray.check import check_lines, check_text
 
-    if text is not None:
-        if reference is None:
-            raise UsageError("--text needs --reference")
+    if (text is None) != (reference is None):
+        raise UsageError("give --reference and --text together, or neither and JSONL on standard input")
+    if text is not None and reference is not None:
         click.echo(json.dumps(check_text(task, reference, text)))
         return
     for row in check_lines(task, sys.stdin):
@@ -248,11 +309,13 @@ def check(task: str, reference: str | None, text: str | None) -> None:
 def _session(config: "RunConfig", run: str | None, resume: bool) -> Any:
     from leash_ray import stages
 
-    return stages.session(config, stages.open_run(config, _run_path(config, run), resume), say)
+    return stages.session(config, stages.open_run(config, _run_path(config.name, run), resume), say)
 
 
-def _run_path(config: "RunConfig", run: str | None) -> Path:
-    return Path(run) if run else Path("runs") / config.name
+def _run_path(name: str, run: str | None) -> Path:
+    path = Path(run).expanduser() if run else Path("runs") / name
+    # A submitted job works in Ray's copy of the directory that it was submitted from, and Ray deletes that copy.
+    return Path.home() / path if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else path
 
 
 def _load(path: Path, overrides: tuple[str, ...]) -> "RunConfig":

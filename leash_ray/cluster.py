@@ -2,8 +2,10 @@
 
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from leash_ray.errors import RunFailed, UsageError
 
@@ -68,11 +70,19 @@ def _quiet_environment() -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_TRAIN_ENABLE_V2", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 
 
 def _worker_env() -> dict[str, dict[str, str]]:
     """What every process of the run sees. Nothing is fetched from a hub when the model is a folder."""
-    env = {"TOKENIZERS_PARALLELISM": "false", "RAY_TRAIN_ENABLE_V2": "1"}
+    env = {
+        "TOKENIZERS_PARALLELISM": "false",
+        "RAY_TRAIN_ENABLE_V2": "1",
+        # Some reasoning-gym data sets walk sets of strings: ids must agree between processes.
+        "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", "0"),
+        # Console scripts (ninja, for torch's extensions) lie beside the interpreter, which need not be on PATH.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+    }
     for name in ("HF_HUB_OFFLINE", "HF_HOME", "WANDB_API_KEY", "WANDB_BASE_URL", "VLLM_LOGGING_LEVEL"):
         if name in os.environ:
             env[name] = os.environ[name]

@@ -6,7 +6,7 @@ One YAML file describes a whole run; each command reads the sections it needs. N
 import difflib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -193,6 +193,8 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         text = path.read_text(encoding="utf-8")
     except OSError as e:
         raise UsageError(f"cannot read the config {path}: {e.strerror}; give the path of a YAML file") from e
+    except UnicodeDecodeError as e:
+        raise UsageError(f"{path} is not a YAML file: it is not text") from e
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as e:
@@ -228,41 +230,62 @@ def validate(model: type[M], raw: Mapping[str, Any], source: str) -> M:
         raise UsageError(f"{source}: " + "; ".join(dict.fromkeys(lines))) from e
 
 
-UNION_TAGS = ("reasoning_gym", "jsonl")
-"""pydantic puts the chosen kind of a task into an error's path; a reader's file has no such level."""
-
-
 def _copy(value: Any) -> Any:
     return {k: _copy(v) for k, v in value.items()} if isinstance(value, Mapping) else value
 
 
 def _explain(model: type[BaseModel], error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"] if part not in UNION_TAGS)
+    path, sections = _walk(model, error["loc"])
+    where = ".".join(path)
     if error["type"] == "extra_forbidden":
-        keys = _keys_at(model, error["loc"][:-1])
-        near = difflib.get_close_matches(str(error["loc"][-1]), keys, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(sorted(keys))}"
-        return f"unknown key {where!r}; {hint}"
+        keys = sorted({name for section in sections for name in section.model_fields})
+        return f"unknown key {where!r}; {_nearest(path[-1], keys, 'valid keys')}"
     if error["type"] == "missing":
         return f"missing key {where!r}"
+    if error["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        context = error["ctx"]
+        kinds = [kind.strip(" '") for kind in context.get("expected_tags", "").split(",")]
+        if error["type"] == "union_tag_invalid":
+            hint = _nearest(context["tag"], kinds, "there is")
+            return f"unknown {where}.{_unquoted(context['discriminator'])} {context['tag']!r}; {hint}"
+        return f"missing key '{where}.{_unquoted(context['discriminator'])}', such as {where}.kind: reasoning_gym"
     message = error["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(error.get("input"), dict) else f", not {error.get('input')!r}"
+    complete = error["type"] == "value_error" or isinstance(error.get("input"), dict)  # our own say what was given
+    given = "" if complete else f", not {error.get('input')!r}"
     return f"{where}: {message}{given}" if where else message
 
 
-def _keys_at(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
-    """Field names of the section at ``loc``: walks annotations through unions, dicts and discriminators."""
-    candidates = [model]
-    for part in loc:
-        found: list[Any] = []
-        for candidate in candidates:
-            field = candidate.model_fields.get(str(part))
-            found += list(_models_in(field.annotation)) if field else []
-        candidates = found or candidates  # a dict key or a union tag: stay where we are
-    return sorted({name for candidate in candidates for name in candidate.model_fields})
+def _unquoted(text: str) -> str:
+    return text.strip("'")
 
 
-def _models_in(annotation: Any) -> typing.Iterator[type[BaseModel]]:
+def _nearest(word: str, words: Sequence[str], otherwise: str) -> str:
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"{otherwise}: {', '.join(words)}"
+
+
+def _walk(model: type[BaseModel], loc: Sequence[Any]) -> tuple[list[str], list[type[BaseModel]]]:
+    """The keys of ``loc`` as the file has them, and the sections that may hold the last one.
+
+    pydantic's own path has one more level where a section comes in kinds: the kind that was chosen.
+    """
+    path: list[str] = []
+    holders: list[type[BaseModel]] = []
+    inside: list[type[BaseModel]] = [model]  # the sections that the next key may belong to
+    for part in map(str, loc):
+        of_kind = [s for s in inside if "kind" in s.model_fields and s.model_fields["kind"].default == part]
+        if len(inside) > 1 and of_kind:
+            inside = of_kind
+            continue
+        path.append(part)
+        holders = inside
+        fields = [s.model_fields[part] for s in inside if part in s.model_fields]
+        found = [section for field in fields for section in _models_in(field.annotation)]
+        inside = found or inside  # a key of a mapping of sections: its value is one of them
+    return path, holders
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
         if issubclass(annotation, BaseModel):
             yield annotation

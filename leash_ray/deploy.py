@@ -1,9 +1,10 @@
 """Start policies on Ray Serve: config -> ray.serve.llm deployment, on CPU or GPU; an OpenAI endpoint on request."""
 
 import contextlib
+import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,6 +54,7 @@ def llm_config(name: str, policy: PolicyConfig, model: str, device: Device) -> A
         # truncation included; vLLM's default is the raw model's.
         "logprobs_mode": "processed_logprobs",
         "seed": 0,
+        "worker_extension_cls": "leash_ray.reload.ReloadWeights",
         "generation_config": "vllm",  # the model folder's own sampling defaults must not leak in
         **(CPU_ENGINE if device == "cpu" else {}),
         **policy.engine,
@@ -109,11 +111,14 @@ def deploy(
         UsageError: the endpoint's port is in use.
         RunFailed: a deployment did not come up; the message has Serve's reason.
     """
-    from ray import serve
-    from ray.serve.llm import build_llm_deployment
+    with _quiet_imports():
+        from ray import serve
+        from ray.serve.llm import build_llm_deployment
 
-    from leash_ray.serving import PolicyServer
+        from leash_ray.serving import PolicyServer
 
+    for name in ("ray.serve", "ray.llm", "ray.data"):  # importing them sets their levels
+        logging.getLogger(name).setLevel(logging.WARNING)
     if endpoint:
         check_port(*endpoint)
         serve.start(http_options={"host": endpoint[0], "port": endpoint[1]}, logging_config=_QUIET)
@@ -136,6 +141,16 @@ def deploy(
     except RuntimeError as e:
         raise RunFailed(f"a policy did not start: {_reason(apps)}") from e
     return {name: ServedPolicy(name) for name in policies}
+
+
+@contextlib.contextmanager
+def _quiet_imports() -> Iterator[None]:
+    """Importing vLLM tells, as JSON lines, of every accelerator that it does not find."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 _QUIET = {"log_level": "WARNING", "enable_access_log": False}
@@ -186,9 +201,10 @@ def check_port(host: str, port: int) -> None:
             raise UsageError(f"cannot listen on {host}:{port} ({e.strerror}); choose another with --port") from e
 
 
-def stop() -> None:
-    """Take every policy down."""
+def stop(names: Iterable[str]) -> None:
+    """Take these policies down, and the endpoint; whatever else the cluster's Serve runs stays."""
     from ray import serve
 
-    with contextlib.suppress(Exception):  # on the way out: nothing left to save
-        serve.shutdown()
+    for app in (ENDPOINT_APP, *map(app_name, names)):
+        with contextlib.suppress(Exception):  # on the way out: nothing left to save
+            serve.delete(app)

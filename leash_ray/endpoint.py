@@ -27,4 +27,4 @@ def serve_forever(config: RunConfig, host: str, port: int, say: Callable[[str], 
         while True:
             time.sleep(3600)
     finally:
-        stop()
+        stop(models)

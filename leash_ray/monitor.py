@@ -199,6 +199,7 @@ def _start_wandb(
     # wandb names a process's folder by second and id: two stages within one second would share, and spoil, a folder.
     while any(folder.glob(f"*run-{time.strftime('%Y%m%d_%H%M%S')}-{run_id}")):
         time.sleep(0.1)
+    os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")  # else it advertises itself on the terminal
     try:
         import wandb
 

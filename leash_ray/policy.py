@@ -3,6 +3,7 @@
 :class:`ServedPolicy` is the one that counts: a Ray Serve handle to vLLM replicas (:mod:`leash_ray.serving`).
 """
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 REQUEST_TIMEOUT_S = 3600.0
 SYNC_TIMEOUT_S = 600.0
+RETRY_WAITS_S = (2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 60.0)
+"""Serve needs about a minute to replace a dead replica."""
 
 
 class Policy(Protocol):
@@ -25,10 +28,16 @@ class Policy(Protocol):
 
 
 class ServedPolicy:
-    """A client of the Serve deployment of one policy. Cheap to make, in any process of the cluster."""
+    """A client of the Serve deployment of one policy. Cheap to make, in any process of the cluster.
 
-    def __init__(self, name: str):
-        self.name = name
+    Args:
+        name: of the policy.
+        version: the only version whose completions are wanted; None: whatever is served.
+        weights: Hugging Face folder with that version's weights, on storage that the replicas see.
+    """
+
+    def __init__(self, name: str, version: int | None = None, weights: str | None = None):
+        self.name, self.version, self.weights = name, version, weights
 
     @property
     def _handle(self) -> "DeploymentHandle":
@@ -37,7 +46,33 @@ class ServedPolicy:
         return serve.get_deployment_handle(deployment_name(self.name), app_name(self.name))
 
     def sample(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[CompletionBatch]:
-        return self._handle.sample.remote(list(requests), params).result(timeout_s=REQUEST_TIMEOUT_S)
+        """One batch of completions a request.
+
+        A replica that dies takes its requests with it: they are drawn again, from the same random streams, when
+        Serve has brought it back. It comes back with the weights it was deployed with, so its version is checked,
+        and the right weights are handed to it.
+
+        Raises:
+            RunFailed: the policy did not come back, or keeps answering with another version.
+        """
+        from ray.exceptions import RayError, RayTaskError
+
+        failure = "it never answered"
+        for wait_s in RETRY_WAITS_S:
+            try:
+                batches = self._handle.sample.remote(list(requests), params).result(timeout_s=REQUEST_TIMEOUT_S)
+                if self.version is None or all(batch.version == self.version for batch in batches):
+                    return batches
+                failure = f"it answers with version {batches[0].version}, not {self.version}"
+                if self.weights is None:
+                    break
+                self.load_weights(self.weights, self.version)
+            except RayError as e:
+                if isinstance(e, RayTaskError) and isinstance(e.cause, ValueError):
+                    raise  # the request itself is wrong: it would fail again
+                failure = str(e).strip().splitlines()[-1]
+                time.sleep(wait_s)
+        raise RunFailed(f"policy {self.name!r} cannot be sampled: {failure}")
 
     def load_weights(self, path: str, version: int) -> None:
         """Give every replica the weights in the Hugging Face folder ``path``; their version becomes ``version``.

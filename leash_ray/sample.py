@@ -6,7 +6,7 @@ completions do not depend on how they were cut into shards.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,7 @@ class ShardMaker:
     problems: Sequence[Problem]
     params: SamplingParams
     seed: int
+    policies: Mapping[str, ServedPolicy]
     verifier: RemoteVerifier
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -131,7 +132,7 @@ class ShardMaker:
     def make(self, shard: Shard) -> dict[str, Any]:
         """Write the shard's file; returns its counts for progress."""
         problems = self.problems[shard.first_problem : shard.end_problem]
-        batches = draw(ServedPolicy(shard.policy), shard, problems, self.params, self.seed)
+        batches = draw(self.policies[shard.policy], shard, problems, self.params, self.seed)
         verified = self.verifier.verify(
             [
                 (problem, text, reason)
@@ -163,6 +164,7 @@ def sample_shards(
     problems: Sequence[Problem],
     config: SamplingConfig,
     seed: int,
+    policies: Mapping[str, ServedPolicy],
     verifier: RemoteVerifier,
 ) -> Iterator[dict[str, Any]]:
     """Make every shard, some at a time, in one Ray Data stream; yields each shard's counts when it is written.
@@ -172,15 +174,14 @@ def sample_shards(
     """
     import ray.data
 
-    policies = {shard.policy for shard in shards}
-    maker = ShardMaker(folder, problems, config.params, seed, verifier)
+    maker = ShardMaker(folder, problems, config.params, seed, policies, verifier)
     rows = [{field: getattr(shard, field) for field in Shard.__slots__} for shard in shards]
     stream = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         maker,
         batch_size=1,
         batch_format="pyarrow",
         num_cpus=SAMPLING_CPUS,
-        concurrency=min(len(rows), config.in_flight * len(policies)),
+        compute=ray.data.TaskPoolStrategy(size=min(len(rows), config.in_flight * len(policies))),
     )
     try:
         yield from stream.iter_rows()

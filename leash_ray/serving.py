@@ -106,7 +106,7 @@ class PolicyServer(LLMServer):
             self._syncing = True
             await self._idle.wait_for(lambda: self._in_flight == 0)
         try:
-            await self.collective_rpc("reload_weights", kwargs={"weights_path": path})
+            await self.collective_rpc("leash_reload_weights", args=(path,))
             await self.reset_prefix_cache()
             self._version = version
         finally:

@@ -72,8 +72,10 @@ class Session:
     def close(self) -> None:
         if self._verifier is not None:
             self._verifier.stop()
+            self._verifier = None
         if self._policies:
-            stop_serving()
+            stop_serving(self._policies)
+            self._policies = {}
 
 
 @contextmanager
@@ -220,6 +222,7 @@ def sample(current: Session) -> Path:
         for policy in served.values():
             policy.check_prompts(problems, config.sampling.max_tokens)
         if version:  # the trained policy may have been deployed before it was trained
+            served[config.trained] = ServedPolicy(config.trained, version, models[config.trained])
             served[config.trained].load_weights(models[config.trained], version)
         done = Counter(total)
         done.subtract({s.policy: 0 for s in shards})
@@ -232,7 +235,10 @@ def sample(current: Session) -> Path:
         progress = Progress(total, done, current.say)
         with _monitor(current) as monitor:
             for i, row in enumerate(
-                sample_shards(missing, run.completions, problems, config.sampling, config.seed, current.verifier), 1
+                sample_shards(
+                    missing, run.completions, problems, config.sampling, config.seed, served, current.verifier
+                ),
+                1,
             ):
                 progress.add(row["policy"], row["completions"], row["tokens"], row[Verdict.CORRECT], row[Verdict.ERROR])
                 monitor.log("sample", progress.metrics(), step=i)

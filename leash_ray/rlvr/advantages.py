@@ -3,7 +3,7 @@
 import torch
 
 
-def group_normalised(rewards_GN: torch.Tensor, eps: float = 1e-6) -> torch.Tensor:
+def group_normalised(rewards_GN: torch.Tensor) -> torch.Tensor:
     """GRPO: each reward less its group's mean, over its group's standard deviation (DeepSeekMath,
     arXiv 2402.03300, §4.1.2).
 
@@ -12,4 +12,6 @@ def group_normalised(rewards_GN: torch.Tensor, eps: float = 1e-6) -> torch.Tenso
     """
     centred_GN = rewards_GN - rewards_GN.mean(dim=1, keepdim=True)
     std_G1 = rewards_GN.std(dim=1, keepdim=True, unbiased=False)
-    return torch.where(std_G1 > eps, centred_GN / std_G1.clamp(min=eps), torch.zeros_like(centred_GN))
+    # Not "std > 0": the mean of equal numbers is not always that number.
+    differ_G1 = rewards_GN.amax(dim=1, keepdim=True) > rewards_GN.amin(dim=1, keepdim=True)
+    return torch.where(differ_G1, centred_GN / torch.where(differ_G1, std_G1, 1.0), 0.0)

@@ -60,5 +60,5 @@ def collate(groups: Sequence[CompletionBatch], advantages_GN: torch.Tensor, pad_
         ids_BT[b, :start] = torch.from_numpy(prompt.astype(np.int64))
         ids_BT[b, start:end] = torch.from_numpy(ids.astype(np.int64))
         mask_BT[b, start - 1 : end - 1] = 1.0
-        old_logp_BT[b, start - 1 : end - 1] = torch.from_numpy(logp)
+        old_logp_BT[b, start - 1 : end - 1] = torch.from_numpy(logp.astype(np.float32))
     return TrainBatch(ids_BT, mask_BT, old_logp_BT, advantages_GN.reshape(-1).float())

@@ -69,17 +69,22 @@ class Learner:
         )
         for group in self.engine.optimizer.param_groups:
             group["lr"] = lr
+        completions = config.prompts_per_step // config.workers * config.group_size
+        # DeepSpeed counts micro-batches to know when to step: with other rows than planned it would wait for more.
+        assert len(batch.ids_BT) == completions, f"{len(batch.ids_BT)} completions, not {completions}"
         n_tokens = all_sum([batch.n_tokens])[0]
         metrics: dict[str, float] = {}
         for epoch in range(config.epochs):
             sums = [0.0] * 6
-            gap = 0.0
+            gap = grad_norm = 0.0
             for micro in batch.micro_batches(config.micro_batch):
                 loss, entropy_nats, max_gap = self._loss(micro)
                 # DeepSpeed divides by the micro-batch count and averages over workers; undo both, so that
                 # what remains is the mean over every token of the step.
                 scale = self._micro_batches * dist.get_world_size() / max(1.0, n_tokens)
                 self.engine.backward(loss.loss * scale)
+                if self.engine.is_gradient_accumulation_boundary():
+                    grad_norm = self._plain_grad_norm()
                 self.engine.step()
                 values = (loss.loss.item(), entropy_nats, loss.kl_nats, loss.n_clipped_low, loss.n_clipped_high, 0.0)
                 sums = [a + b for a, b in zip(sums, values, strict=True)]
@@ -91,11 +96,19 @@ class Learner:
                 "clip_fraction_low": totals[3],
                 "clip_fraction_high": totals[4],
                 "clip_fraction": totals[3] + totals[4],
-                "grad_norm": float(self.engine.get_global_grad_norm() or 0.0),
+                "grad_norm": float(self.engine.get_global_grad_norm() or grad_norm),
             }
             if epoch == 0:
                 metrics |= {"entropy": totals[1], "logprob_gap_max": _all_max(gap)}
         return {**metrics, "lr": lr, "n_tokens": n_tokens}
+
+    def _plain_grad_norm(self) -> float:
+        """The gradient's norm before clipping where DeepSpeed clips without keeping it (stage 0 in float32), else 0."""
+        if self.config.zero_stage > 0 or self.config.bf16:
+            return 0.0
+        return float(
+            torch.nn.utils.get_total_norm(p.grad for p in self.engine.module.parameters() if p.grad is not None)
+        )
 
     def _loss(self, micro: TrainBatch) -> tuple[LossSums, float, float]:
         ids_BT = micro.ids_BT.to(self.device)
@@ -154,21 +167,30 @@ class Learner:
         """Write optimizer and engine state (each worker its own files) after ``step`` steps."""
         self.engine.save_checkpoint(str(folder), tag=ENGINE_TAG, client_state={"step": step})
         if dist.get_rank() == 0:
-            (folder / "state.json").write_text(json.dumps({"step": step, "workers": dist.get_world_size()}))
+            state = {"step": step, "workers": dist.get_world_size(), "zero_stage": self.config.zero_stage}
+            (folder / "state.json").write_text(json.dumps(state))
 
     def load(self, folder: Path) -> int:
         """Go on from :meth:`save`; returns the number of steps done.
 
         Raises:
-            ValueError: the checkpoint is of another number of workers, whose optimizer shards do not fit.
+            ValueError: the checkpoint is of another number of workers, whose optimizer shards do not fit, or of
+                another ZeRO stage, from which DeepSpeed would take the weights without the optimizer's state.
         """
         state = json.loads((folder / "state.json").read_text())
+        if state["zero_stage"] != self.config.zero_stage:
+            raise ValueError(
+                f"the checkpoint in {folder} is of ZeRO stage {state['zero_stage']}; "
+                f"set train.zero_stage: {state['zero_stage']} to resume"
+            )
         if state["workers"] != dist.get_world_size() and self.config.zero_stage > 0:
             raise ValueError(
                 f"the checkpoint in {folder} has the ZeRO shards of {state['workers']} workers; "
                 f"set train.workers: {state['workers']} to resume"
             )
-        self.engine.load_checkpoint(str(folder), tag=ENGINE_TAG)
+        loaded, _ = self.engine.load_checkpoint(str(folder), tag=ENGINE_TAG)
+        if loaded is None:
+            raise ValueError(f"the checkpoint in {folder} has no engine state; remove it to resume from the one before")
         return int(state["step"])
 
 

@@ -26,7 +26,8 @@ def token_logprobs_and_entropy(
     ``logits_BTV[:, t]`` must be the prediction *of* ``ids_BT[:, t]`` (already shifted). Temperature belongs
     here: the sampler's distribution is the tempered one, and only that ratio is the importance ratio.
     """
-    logp_BTV = torch.log_softmax(logits_BTV.float() / temperature, dim=-1)
+    at_least_float32 = torch.promote_types(logits_BTV.dtype, torch.float32)
+    logp_BTV = torch.log_softmax(logits_BTV.to(at_least_float32) / temperature, dim=-1)
     logp_BT = logp_BTV.gather(-1, ids_BT.unsqueeze(-1)).squeeze(-1)
     with torch.no_grad():
         entropy_BT = -(logp_BTV.exp() * logp_BTV).sum(-1)
@@ -50,12 +51,15 @@ def clipped_token_loss(
     The KL term is k3 = r − 1 − ln r with r = p_ref/p (Schulman; GRPO eq. 4): unbiased and never negative.
     """
     advantages_B1 = advantages_B.unsqueeze(1)
-    ratio_BT = torch.exp(logp_BT - old_logp_BT)
+    # Prompt and padding: no ratio there may overflow, for 0·inf would make the sum and its gradient NaN.
+    sampled_BT = mask_BT > 0
+    logp_BT = torch.where(sampled_BT, logp_BT, 0.0)
+    ratio_BT = torch.exp(logp_BT - torch.where(sampled_BT, old_logp_BT, 0.0))
     clipped_BT = ratio_BT.clamp(1.0 - clip_low, 1.0 + clip_high)
     loss_BT = -torch.minimum(ratio_BT * advantages_B1, clipped_BT * advantages_B1)
     kl_nats = float("nan")
     if ref_logp_BT is not None:
-        log_r_BT = ref_logp_BT - logp_BT
+        log_r_BT = torch.where(sampled_BT, ref_logp_BT, 0.0) - logp_BT
         kl_BT = torch.exp(log_r_BT) - 1.0 - log_r_BT
         kl_nats = float((kl_BT.detach() * mask_BT).sum())
         if kl_coef:

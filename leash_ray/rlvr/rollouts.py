@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,20 +29,28 @@ class Rollouts:
     """Sums over this worker's completions, which add up over workers (see :func:`summarise`)."""
 
 
-def prompts_of_step(problems: Sequence[Problem], step: int, per_step: int, seed: int) -> list[Problem]:
+class Draw(NamedTuple):
+    """A problem's turn to be trained on."""
+
+    problem: Problem
+    epoch: int
+    """How often it came before: two turns of one problem, also in one step, have two random streams."""
+
+
+def prompts_of_step(problems: Sequence[Problem], step: int, per_step: int, seed: int) -> list[Draw]:
     """The problems of a 0-based step: consecutive cuts of a stream of seeded permutations, without state.
 
     Every problem comes once before any comes twice.
     """
-    chosen = []
-    for position in range(step * per_step, (step + 1) * per_step):
-        epoch, i = divmod(position, len(problems))
-        order = np.random.default_rng([seed, epoch]).permutation(len(problems))
-        chosen.append(problems[int(order[i])])
+    n, start, end = len(problems), step * per_step, (step + 1) * per_step
+    chosen: list[Draw] = []
+    for epoch in range(start // n, (end - 1) // n + 1):
+        order = np.random.default_rng([seed, epoch]).permutation(n)
+        chosen += [Draw(problems[i], epoch) for i in order[max(0, start - epoch * n) : end - epoch * n].tolist()]
     return chosen
 
 
-def share_of_worker(prompts: Sequence[Problem], rank: int, workers: int) -> list[Problem]:
+def share_of_worker(prompts: Sequence[Draw], rank: int, workers: int) -> list[Draw]:
     """Worker ``rank``'s prompts: whole groups, the same number for every worker."""
     assert len(prompts) % workers == 0
     return list(prompts[rank::workers])
@@ -50,7 +59,7 @@ def share_of_worker(prompts: Sequence[Problem], rank: int, workers: int) -> list
 def collect(
     policy: Policy,
     verify: Verify,
-    prompts: Sequence[Problem],
+    prompts: Sequence[Draw],
     *,
     group_size: int,
     params: SamplingParams,
@@ -60,12 +69,14 @@ def collect(
 ) -> Rollouts:
     """Sample, verify and score one worker's groups."""
     started_s = time.perf_counter()
-    requests = [SampleRequest(p.prompt, group_size, stream_seed(seed, "train", step, p.id)) for p in prompts]
+    requests = [
+        SampleRequest(p.prompt, group_size, stream_seed(seed, "train", step, epoch, p.id)) for p, epoch in prompts
+    ]
     groups = policy.sample(requests, params)
     sampled_s = time.perf_counter()
     items = [
         (problem, text, reason)
-        for problem, group in zip(prompts, groups, strict=True)
+        for (problem, _), group in zip(prompts, groups, strict=True)
         for text, reason in zip(group.texts, group.finish_reasons, strict=True)
     ]
     verifications = verify(items)

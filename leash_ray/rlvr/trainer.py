@@ -4,6 +4,7 @@ One step: rollouts from the policy at version v -> verdicts -> GRPO update -> we
 v + 1. Random streams are named by (seed, step, problem), so a resumed run draws what an unbroken one would have.
 """
 
+import os
 import shutil
 import tempfile
 import time
@@ -15,7 +16,7 @@ from typing import Any
 from leash_ray.config import MonitorConfig, TrainConfig
 from leash_ray.errors import RunFailed
 from leash_ray.policy import ServedPolicy
-from leash_ray.types import CompletionBatch, Problem, SamplingParams
+from leash_ray.types import Problem, SamplingParams
 from leash_ray.verify.remote import RemoteVerifier
 
 CHECKPOINTS = "checkpoints"
@@ -108,11 +109,16 @@ def _root_cause(error: BaseException) -> str:
 def _train_worker(loop_config: dict[str, Any]) -> None:
     """What each Ray Train worker runs."""
     import ray.train
+    import torch
 
     from leash_ray.rlvr.learner import Learner
 
     job: TrainJob = loop_config["job"]
-    rank = ray.train.get_context().get_world_rank()
+    context = ray.train.get_context()
+    rank = context.get_world_rank()
+    if job.cpu:
+        # Ray gives a worker as many threads as it claims CPUs; while it learns, the engines wait.
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
     learner = Learner(job.model, job.config, job.cpu, job.seed)
     start = 0
     checkpoint = ray.train.get_checkpoint()
@@ -137,7 +143,7 @@ def train_step(job: TrainJob, learner: Any, sync: "WeightSync", step: int, rank:
     config, started_s = job.config, time.perf_counter()
     prompts = prompts_of_step(job.problems, step, config.prompts_per_step, job.seed)
     rollouts = collect(
-        FreshPolicy(job.policy, step, sync),
+        ServedPolicy(job.policy, step, str(sync.folder(step))),
         job.verifier.verify,
         share_of_worker(prompts, rank, config.workers),
         group_size=config.group_size,
@@ -176,12 +182,9 @@ class WeightSync:
 
         self._learner.export(self.folder(version))
         if self._rank == 0:
-            self.push(version)
+            self._policy.load_weights(str(self.folder(version)), version)
             self.clean(keep=2)
         dist.barrier()
-
-    def push(self, version: int) -> None:
-        self._policy.load_weights(str(self.folder(version)), version)
 
     def folder(self, version: int) -> Path:
         return self._root / f"v{version:06d}"
@@ -193,25 +196,6 @@ class WeightSync:
                 shutil.rmtree(old, ignore_errors=True)
             if not keep:
                 shutil.rmtree(self._root, ignore_errors=True)
-
-
-class FreshPolicy:
-    """The served policy at exactly one version.
-
-    A replica that Serve has restarted answers with the weights that it was deployed with: give it the current
-    ones and draw again.
-    """
-
-    def __init__(self, name: str, version: int, sync: WeightSync):
-        self._policy, self._version, self._sync = ServedPolicy(name), version, sync
-
-    def sample(self, requests: Any, params: SamplingParams) -> list[CompletionBatch]:
-        for _ in range(3):
-            batches = self._policy.sample(requests, params)
-            if all(batch.version == self._version for batch in batches):
-                return batches
-            self._sync.push(self._version)
-        raise RunFailed(f"policy {self._policy.name!r} keeps answering with other weights than version {self._version}")
 
 
 def _checkpoint(learner: Any, step: int, rank: int) -> None:

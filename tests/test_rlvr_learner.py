@@ -1,0 +1,377 @@
+"""The DeepSpeed engine against plain PyTorch: scale, clipping, learning rate, ZeRO stages, workers, checkpoints.
+
+The engines run in their own processes with gloo, on CPU: one alone, and a pair. What they are held against is
+:func:`plain_pytorch`, which knows no padding, micro-batches, workers or shards. The model is whatever is embedded:
+no number here depends on its weights.
+"""
+
+import json
+import multiprocessing
+import os
+import shutil
+import socket
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+
+from leash_ray.config import TrainConfig
+from leash_ray.deploy import resolve_model
+from leash_ray.rlvr.batch import TrainBatch, collate
+from leash_ray.rlvr.learner import Learner
+from leash_ray.rlvr.rollouts import share_of_worker
+from leash_ray.rlvr.schedule import learning_rate
+from leash_ray.tasks import ReasoningGymSpec
+from leash_ray.types import CompletionBatch
+
+MODEL = resolve_model("embedded:countdown")
+GROUPS, N = 4, 4
+Weights = dict[str, torch.Tensor]
+TASK_TIMEOUT_S = 240.0
+
+
+def config_of(workers: int = 1, **settings: Any) -> TrainConfig:
+    plain = {"steps": 4, "lr": 1e-3, "micro_batch": 3, "kl_coef": 0.1, "clip_high": 0.3}
+    return TrainConfig(
+        task=ReasoningGymSpec(dataset="countdown"),
+        prompts_per_step=GROUPS, group_size=N, workers=workers, **{**plain, **settings},
+    )  # fmt: skip
+
+
+def groups() -> list[CompletionBatch]:
+    """Arbitrary prompts and completions of 1 to 12 tokens; ``logprobs_T`` is what the sampler is off by."""
+    draw = np.random.default_rng(3)
+    vocabulary = json.loads((Path(MODEL) / "config.json").read_text())["vocab_size"]
+    made = []
+    for g in range(GROUPS):
+        lengths = draw.integers(1, 13, N)
+        made.append(
+            CompletionBatch(
+                prompt_ids=draw.integers(2, vocabulary, 3 + g).astype(np.int32),
+                token_ids_T=draw.integers(2, vocabulary, lengths.sum()).astype(np.int32),
+                logprobs_T=draw.uniform(-0.5, 0.5, lengths.sum()).astype(np.float32),
+                offsets=np.cumsum([0, *lengths]),
+                texts=[""] * N,
+                finish_reasons=["stop"] * N,
+                version=0,
+            )
+        )
+    return made
+
+
+def advantages() -> torch.Tensor:
+    return torch.linspace(-1.5, 2.0, GROUPS * N).view(N, GROUPS).T
+
+
+def plain_pytorch(steps: int, **settings: Any) -> tuple[list[dict[str, float]], Weights]:
+    """The same training, one completion at a time, with nothing but autograd and AdamW."""
+    from transformers import AutoModelForCausalLM
+
+    config = config_of(**settings)
+    network = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
+    reference = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+
+    def logprobs(model: Any, prompt: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        logits_TV = model(torch.cat([prompt, ids])[None]).logits[0] / config.temperature
+        logp_TV = logits_TV.log_softmax(-1)
+        return torch.stack([logp_TV[len(prompt) + t - 1, ids[t]] for t in range(len(ids))])
+
+    rows = []
+    for group, advantages_N in zip(groups(), advantages()):
+        for i in range(N):
+            cut = slice(int(group.offsets[i]), int(group.offsets[i + 1]))
+            prompt, ids = torch.tensor(group.prompt_ids).long(), torch.tensor(group.token_ids_T[cut]).long()
+            with torch.no_grad():
+                ref = logprobs(reference, prompt, ids)
+            rows.append((prompt, ids, ref + torch.tensor(group.logprobs_T[cut]), ref, advantages_N[i]))
+    n_tokens = sum(len(ids) for _, ids, *_ in rows)
+    metrics = []
+    for step in range(steps):
+        for option in optimizer.param_groups:
+            option["lr"] = learning_rate(
+                step, lr=config.lr, steps=config.steps, warmup_steps=0, schedule=config.lr_schedule
+            )
+        loss, kl = torch.tensor(0.0), 0.0
+        for prompt, ids, old, ref, advantage in rows:
+            logp = logprobs(network, prompt, ids)
+            ratio = (logp - old).exp()
+            clipped = ratio.clamp(1 - config.clip_low, 1 + config.clip_high)
+            k3 = (ref - logp).exp() - 1 - (ref - logp)
+            loss = loss - torch.minimum(ratio * advantage, clipped * advantage).sum() + config.kl_coef * k3.sum()
+            kl += k3.sum().item()
+        optimizer.zero_grad()
+        (loss / n_tokens).backward()
+        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.grad_clip)
+        optimizer.step()
+        metrics.append({"loss": loss.item() / n_tokens, "grad_norm": float(norm), "kl": kl / n_tokens})
+    return metrics, {name: p.detach().clone() for name, p in network.state_dict().items()}
+
+
+# What a worker runs, by name: each returns something small that can be pickled.
+
+
+def batch_of(learner: Learner, scale: float = 1.0) -> TrainBatch:
+    """This worker's share of the groups, sampled by a policy that is a little off the learner's."""
+    mine = share_of_worker(range(GROUPS), dist.get_rank(), dist.get_world_size())  # type: ignore[arg-type]
+    batch = collate([groups()[g] for g in mine], advantages()[mine] * scale, learner.pad_id)
+    return replace(batch, old_logp_BT=batch.old_logp_BT + learner.logprobs(batch))
+
+
+def weights_of(learner: Learner, folder: Path) -> Weights:
+    from safetensors.torch import load_file
+
+    learner.export(folder)
+    return load_file(folder / "model.safetensors") if dist.get_rank() == 0 else {}
+
+
+def train(folder: Path, steps: int, scale: float = 1.0, **settings: Any) -> tuple[list[dict[str, float]], Weights]:
+    learner = Learner(MODEL, config_of(dist.get_world_size(), **settings), cpu=True, seed=0)
+    batch = batch_of(learner, scale)
+    return [learner.update(batch, step) for step in range(steps)], weights_of(learner, folder)
+
+
+def train_with_a_break(folder: Path, stage: int) -> dict[str, Any]:
+    """Four steps, and two steps, a checkpoint, another learner and two more; and what the export says."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    config = config_of(dist.get_world_size(), zero_stage=stage, weight_decay=0.1)
+    mine, merged = folder / f"rank{dist.get_rank()}", folder / "checkpoint"
+    mine.mkdir()
+    unbroken = Learner(MODEL, config, cpu=True, seed=0)
+    batch = batch_of(unbroken)
+    for step in range(2):
+        unbroken.update(batch, step)
+    unbroken.save(mine, 2)  # each worker into its own folder: on a cluster they share no disk
+    last = [unbroken.update(batch, step) for step in (2, 3)]
+    after = weights_of(unbroken, folder / "unbroken")
+    dist.barrier()
+    if dist.get_rank() == 0:
+        for rank in range(dist.get_world_size()):
+            shutil.copytree(folder / f"rank{rank}", merged, dirs_exist_ok=True)
+    dist.barrier()
+    resumed = Learner(MODEL, config, cpu=True, seed=1)
+    assert resumed.load(merged) == 2
+    again = [resumed.update(batch, step) for step in (2, 3)]
+    logp_BT = resumed.logprobs(batch)
+    resumed_weights = weights_of(resumed, folder / "resumed")
+    exported = AutoModelForCausalLM.from_pretrained(folder / "resumed", dtype=torch.float32)
+    with torch.no_grad():
+        exported_BTV = exported(batch.ids_BT).logits[:, :-1].log_softmax(-1)
+    exported_BT = exported_BTV.gather(-1, batch.ids_BT[:, 1:, None])[..., 0] * batch.mask_BT
+    return {
+        "metrics": (last, again),
+        "weights": (after, resumed_weights),
+        "logprobs": (logp_BT, exported_BT),
+        "tokenizer": AutoTokenizer.from_pretrained(folder / "resumed").get_vocab() == resumed.tokenizer.get_vocab(),
+    }
+
+
+def refusal(folder: Path, stage: int) -> str:
+    learner = Learner(MODEL, config_of(dist.get_world_size(), zero_stage=stage), cpu=True, seed=0)
+    try:
+        learner.load(folder)
+    except ValueError as e:
+        return str(e)
+    return ""
+
+
+class Workers:
+    """Processes that form one gloo group, and run the functions above together."""
+
+    def __init__(self, n: int, extensions: Path):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        spawn = multiprocessing.get_context("spawn")
+        pipes = [spawn.Pipe() for _ in range(n)]
+        self._connections = [ours for ours, _ in pipes]
+        self._processes = [
+            spawn.Process(target=_serve, args=(rank, n, port, extensions, theirs), daemon=True)
+            for rank, (_, theirs) in enumerate(pipes)
+        ]
+        for process in self._processes:
+            process.start()
+
+    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]:
+        """The function's result on every worker."""
+        for connection in self._connections:
+            connection.send((function, args, kwargs))
+        results = []
+        for connection in self._connections:
+            assert connection.poll(TASK_TIMEOUT_S), f"{function.__name__} hangs"
+            results.append(connection.recv())
+        errors = [error for error, _ in results if error]
+        assert not errors, "\n".join(errors)
+        return [result for _, result in results]
+
+    def stop(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.join()
+
+
+def _serve(rank: int, n: int, port: int, extensions: Path, connection: Connection) -> None:
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(n), "LOCAL_WORLD_SIZE": str(n),
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCH_EXTENSIONS_DIR": str(extensions),
+        "PATH": "/nonexistent",  # no compiler, no ninja
+    }  # fmt: skip
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", timeout=timedelta(seconds=60))
+    while True:
+        function, args, kwargs = connection.recv()
+        try:
+            connection.send(("", function(*args, **kwargs)))
+        except Exception:
+            connection.send((traceback.format_exc(), None))
+
+
+@pytest.fixture(scope="module")
+def extensions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where PyTorch would build C++ extensions."""
+    return tmp_path_factory.mktemp("extensions")
+
+
+@pytest.fixture(scope="module")
+def teams(extensions: Path) -> Iterator[dict[int, Workers]]:
+    made = {n: Workers(n, extensions) for n in (1, 2)}
+    yield made
+    for workers in made.values():
+        workers.stop()
+
+
+@pytest.fixture(scope="module")
+def start() -> Weights:
+    return plain_pytorch(0)[1]
+
+
+def assert_same_update(got: Weights, expected: Weights, start: Weights, tolerance: float = 2e-3) -> None:
+    """The difference is small beside the update itself. (Not element by element: Adam's first step is the sign of
+    the gradient, which is rounding error where the gradient is.)"""
+    assert set(got) <= set(expected)  # tied weights are written once
+    for name, weight in got.items():
+        update = (expected[name] - start[name]).norm()
+        assert update > 0, name
+        assert (weight - expected[name]).norm() < tolerance * update, name
+
+
+STAGES = pytest.mark.parametrize("stage", [0, 1, 2, 3])
+
+
+@STAGES
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_two_steps_are_those_of_plain_pytorch(
+    n_workers: int, stage: int, teams: dict[int, Workers], start: Weights, tmp_path: Path
+) -> None:
+    """At a falling learning rate, with uneven micro-batches and a gradient that is clipped."""
+    settings: dict[str, Any] = {"lr_schedule": "linear", "grad_clip": 0.5, "weight_decay": 0.1}
+    expected, weights = plain_pytorch(2, **settings)
+    assert min(m["grad_norm"] for m in expected) > 1.0  # or this would test no clipping
+    results = teams[n_workers].run(train, tmp_path, 2, zero_stage=stage, **settings)
+    for metrics, _ in results:
+        for got, want in zip(metrics, expected, strict=True):
+            assert {key: got[key] for key in want} == pytest.approx(want, rel=1e-3)
+        assert metrics == [pytest.approx(m) for m in results[0][0]]  # every worker says the same
+        assert [m["lr"] for m in metrics] == [1e-3, 0.75e-3]
+    assert_same_update(results[0][1], weights, start)
+
+
+@pytest.mark.parametrize(
+    ("n_workers", "stage", "micro_batch"), [(1, 0, 1), (1, 2, 16), (2, 0, 8), (2, 2, 5), (1, 3, 100)]
+)
+def test_micro_batches_do_not_change_the_update(
+    n_workers: int, stage: int, micro_batch: int, teams: dict[int, Workers], start: Weights, tmp_path: Path
+) -> None:
+    (expected,), weights = plain_pytorch(1)
+    results = teams[n_workers].run(train, tmp_path, 1, zero_stage=stage, micro_batch=micro_batch)
+    (got,), got_weights = results[0]
+    assert {key: got[key] for key in expected} == pytest.approx(expected, rel=1e-3)
+    assert_same_update(got_weights, weights, start)
+
+
+@pytest.mark.parametrize(("n_workers", "stage"), [(1, 0), (2, 2)])
+def test_a_tiny_clip_makes_a_smaller_step(
+    n_workers: int, stage: int, teams: dict[int, Workers], start: Weights, tmp_path: Path
+) -> None:
+    """Adam hides the gradient's scale, but for its ε of 1e-8: a norm of 1e-9 is far below that."""
+    expected, weights = plain_pytorch(1, grad_clip=1e-9)
+    metrics, got = teams[n_workers].run(train, tmp_path, 1, zero_stage=stage, grad_clip=1e-9)[0]
+    assert metrics[0]["grad_norm"] == pytest.approx(expected[0]["grad_norm"], rel=1e-3)  # before clipping
+    largest = max(float((weight - start[name]).abs().max()) for name, weight in got.items())
+    assert 0 < largest < 0.1 * 1e-3
+    assert_same_update(got, weights, start, tolerance=0.02)
+
+
+@pytest.mark.parametrize("stage", [0, 2])
+def test_epochs_are_optimizer_steps(stage: int, teams: dict[int, Workers], start: Weights, tmp_path: Path) -> None:
+    expected, weights = plain_pytorch(2)
+    metrics, got = teams[1].run(train, tmp_path, 1, zero_stage=stage, epochs=2)[0]
+    assert {key: metrics[0][key] for key in expected[1]} == pytest.approx(expected[1], rel=1e-3)  # of the last
+    assert_same_update(got, weights, start)
+
+
+@STAGES
+def test_without_advantages_nothing_changes(
+    stage: int, teams: dict[int, Workers], start: Weights, tmp_path: Path
+) -> None:
+    metrics, weights = teams[2].run(train, tmp_path, 2, scale=0.0, zero_stage=stage, kl_coef=0.0)[0]
+    assert all(torch.equal(weight, start[name]) for name, weight in weights.items())
+    assert [(m["loss"], m["grad_norm"]) for m in metrics] == [(0.0, 0.0)] * 2
+    assert metrics[0]["kl"] == pytest.approx(0.0, abs=1e-6)  # measured all the same
+    assert metrics[0]["logprob_gap_max"] == pytest.approx(0.5, abs=0.1)  # what the sampler was off by
+    assert metrics[0]["entropy"] > 0
+
+
+def test_without_a_reference_kl_is_not_measured(teams: dict[int, Workers], tmp_path: Path) -> None:
+    metrics, _ = teams[1].run(train, tmp_path, 1, kl_coef=0.0, track_kl=False)[0]
+    assert np.isnan(metrics[0]["kl"]) and np.isfinite(metrics[0]["loss"])
+
+
+@STAGES
+def test_a_resumed_run_is_the_unbroken_one(stage: int, teams: dict[int, Workers], tmp_path: Path) -> None:
+    results = teams[2].run(train_with_a_break, tmp_path, stage)
+    for result in results:
+        unbroken, resumed = result["metrics"]
+        assert resumed == [pytest.approx(m, rel=1e-6) for m in unbroken]
+        unbroken_weights, resumed_weights = result["weights"]
+        for name in unbroken_weights:
+            torch.testing.assert_close(resumed_weights[name], unbroken_weights[name], rtol=0, atol=1e-7)
+        of_engine_BT, of_export_BT = result["logprobs"]
+        torch.testing.assert_close(of_engine_BT, of_export_BT, rtol=1e-5, atol=1e-5)
+        assert result["tokenizer"]
+    # The pair's shards do not fit one worker, nor does another stage read them.
+    checkpoint = tmp_path / "checkpoint"
+    refused = teams[1].run(refusal, checkpoint, stage)[0]
+    assert ("set train.workers: 2 to resume" in refused) == (stage > 0)
+    assert f"set train.zero_stage: {stage} to resume" in teams[2].run(refusal, checkpoint, (stage + 1) % 4)[0]
+
+
+def test_a_checkpoint_without_its_engine_state_is_refused(teams: dict[int, Workers], tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text(json.dumps({"step": 2, "workers": 1, "zero_stage": 0}))
+    assert "has no engine state" in teams[1].run(refusal, tmp_path, 0)[0]
+
+
+@pytest.mark.parametrize(("n_workers", "stage"), [(1, 0), (2, 1), (2, 3)])
+def test_bfloat16_keeps_float32_weights_to_update(
+    n_workers: int, stage: int, teams: dict[int, Workers], start: Weights, tmp_path: Path
+) -> None:
+    metrics, weights = teams[n_workers].run(train, tmp_path, 3, zero_stage=stage, bf16=True, lr=1e-4)[0]
+    expected, _ = plain_pytorch(1)
+    assert metrics[0]["grad_norm"] == pytest.approx(expected[0]["grad_norm"], rel=0.1)
+    assert {weight.dtype for weight in weights.values()} == {torch.bfloat16}
+    assert all((weights[name].float() != start[name].bfloat16().float()).any() for name in weights)
+
+
+def test_no_extension_was_compiled(teams: dict[int, Workers], extensions: Path, tmp_path: Path) -> None:
+    """Runs last: everything above has gone through DeepSpeed by then."""
+    teams[2].run(train, tmp_path, 1)
+    assert not list(extensions.iterdir())
