@@ -41,7 +41,9 @@ def raw_side(job: dict) -> dict:
     def run(prompts: list[str]) -> int:
         inputs = [{"prompt_token_ids": tokenizer(p)["input_ids"]} for p in prompts]
         params = [
-            SamplingParams(n=job["n"], seed=i * 10**6, logprobs=0, detokenize=False, flat_logprobs=True, **job["params"])
+            SamplingParams(
+                n=job["n"], seed=i * 10**6, logprobs=0, detokenize=False, flat_logprobs=True, **job["params"]
+            )
             for i in range(len(prompts))
         ]
         outputs = llm.generate(inputs, params, use_tqdm=False)
@@ -99,7 +101,9 @@ def main() -> None:
         path.with_suffix(".out").write_text(json.dumps(raw_side(json.loads(path.read_text()))))
         return
 
-    spec = ReasoningGymSpec(dataset="countdown", config=NUMBERS, prompt="compact", seed=3, size=16 if args.quick else 64)
+    spec = ReasoningGymSpec(
+        dataset="countdown", config=NUMBERS, prompt="compact", seed=3, size=16 if args.quick else 64
+    )
     problems = load_problems(spec)
     config = SamplingConfig(n=args.n, max_tokens=12)
     policy, model = PolicyConfig(**POLICY), resolve_model(args.model)

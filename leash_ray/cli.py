@@ -7,6 +7,7 @@ message names the fix). A stack trace only with ``--debug``.
 import errno
 import json
 import os
+import select
 import sys
 import traceback
 from collections.abc import Callable
@@ -82,13 +83,15 @@ def _cause(e: BaseException) -> BaseException:
 def _reader_is_gone() -> bool:
     """Whether it is our own output that nobody reads any more, as after ``leash reduce ... | head -1``."""
     try:
-        sys.stdout.write("")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # What is still buffered would fail again, and noisily, when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+        fd = sys.stdout.fileno()
+    except (AttributeError, OSError):  # no standard output, or one that is no file
+        return False
+    poll = select.poll()
+    poll.register(fd, 0)
+    if not poll.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), fd)  # what is buffered would fail again, and noisily, when Python ends
+    return True
 
 
 def _fail(message: str, debug: bool) -> None:

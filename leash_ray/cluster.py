@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from leash_ray.errors import RunFailed, UsageError
 
@@ -89,7 +90,10 @@ def _worker_env() -> dict[str, dict[str, str]]:
     return {"env_vars": env}
 
 
-def device(asked: str) -> str:
+Device = Literal["cpu", "gpu"]
+
+
+def device(asked: Literal["auto", "cpu", "gpu"]) -> Device:
     """``cpu`` or ``gpu`` for ``auto``; refuses ``gpu`` where the cluster has none.
 
     Raises:
@@ -100,7 +104,9 @@ def device(asked: str) -> str:
     gpus = ray.cluster_resources().get("GPU", 0)
     if asked == "gpu" and not gpus:
         raise UsageError("device: gpu, but this Ray cluster has no GPU; set device: auto or cpu, or join a GPU cluster")
-    return asked if asked != "auto" else ("gpu" if gpus else "cpu")
+    if asked == "auto":
+        return "gpu" if gpus else "cpu"
+    return asked
 
 
 def require(claims: Sequence[Claim]) -> str:

@@ -6,13 +6,13 @@ import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from leash_ray.cluster import Device
 from leash_ray.config import PolicyConfig
 from leash_ray.errors import RunFailed, UsageError
 from leash_ray.policy import ServedPolicy, app_name, deployment_name
 
-Device = Literal["cpu", "gpu"]
 ENDPOINT_APP = "leash-endpoint"
 EMBEDDED = "embedded:"
 
@@ -98,7 +98,10 @@ def engine_env(device: Device) -> dict[str, str]:
 
 
 def deploy(
-    policies: Mapping[str, PolicyConfig], models: Mapping[str, str], device: Device, endpoint: tuple[str, int] | None = None
+    policies: Mapping[str, PolicyConfig],
+    models: Mapping[str, str],
+    device: Device,
+    endpoint: tuple[str, int] | None = None,
 ) -> dict[str, ServedPolicy]:
     """Start every policy's deployment at once and wait until all are ready.
 
@@ -165,9 +168,7 @@ def _open_endpoint(configs: Mapping[str, Any]) -> None:
     options = OpenAiIngress.get_deployment_options(list(configs.values()))
     options["ray_actor_options"] = {**options.get("ray_actor_options", {}), "num_cpus": 0.1}
     ingress = serve.deployment(make_fastapi_ingress(OpenAiIngress), **options).bind(
-        llm_deployments={
-            name: serve.get_deployment_handle(deployment_name(name), app_name(name)) for name in configs
-        },
+        llm_deployments={name: serve.get_deployment_handle(deployment_name(name), app_name(name)) for name in configs},
         model_cards={name: to_model_metadata(name, config) for name, config in configs.items()},
         lora_paths={},
     )

@@ -52,7 +52,9 @@ class Progress:
         ]
         left = sum(self._total.values()) - sum(self._done.values())
         left_s = left * self._elapsed_s / max(1, sum(self._new.values()))
-        return f"  {', '.join(parts)}; {sum(self._tokens.values()) / self._elapsed_s:,.0f} tokens/s, {left_s:.0f} s left"
+        return (
+            f"  {', '.join(parts)}; {sum(self._tokens.values()) / self._elapsed_s:,.0f} tokens/s, {left_s:.0f} s left"
+        )
 
     def metrics(self) -> dict[str, float]:
         """Counts and rates so far, for the monitor."""

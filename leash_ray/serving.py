@@ -36,7 +36,7 @@ class PolicyServer(LLMServer):
 
     _default_engine_cls = InProcessWorkerEngine
 
-    async def __init__(self, llm_config: Any, **kwargs: Any):
+    async def __init__(self, llm_config: Any, **kwargs: Any):  # type: ignore[misc]  # as ray.serve.llm's
         await super().__init__(llm_config, **kwargs)
         self._version = 0
         self._in_flight = 0
@@ -83,9 +83,7 @@ class PolicyServer(LLMServer):
         outputs = sorted(final.outputs, key=lambda o: o.index)
         ids = [np.asarray(o.token_ids, dtype=np.int32) for o in outputs]
         logprobs = [np.asarray(_sampled_logprobs(o.logprobs), dtype=np.float32) for o in outputs]
-        texts = await asyncio.to_thread(
-            tokenizer.batch_decode, [i.tolist() for i in ids], skip_special_tokens=True
-        )
+        texts = await asyncio.to_thread(tokenizer.batch_decode, [i.tolist() for i in ids], skip_special_tokens=True)
         return CompletionBatch(
             prompt_ids=np.asarray(prompt_ids, dtype=np.int32),
             token_ids_T=np.concatenate(ids),

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from leash_ray import cluster
+from leash_ray.cluster import Device
 from leash_ray.config import RunConfig
-from leash_ray.deploy import Device, deploy, resolve_model
+from leash_ray.deploy import deploy, resolve_model
 from leash_ray.deploy import stop as stop_serving
 from leash_ray.errors import RunFailed, UsageError
 from leash_ray.files import atomic_path, write_json
@@ -118,9 +119,7 @@ def models_of(config: RunConfig) -> dict[str, str]:
     """
     base = config.policies[config.base].model
     assert base is not None
-    return {
-        name: resolve_model(config.policies[name].model or base) for name in (config.base, config.trained)
-    }
+    return {name: resolve_model(config.policies[name].model or base) for name in (config.base, config.trained)}
 
 
 def open_run(config: RunConfig, path: Path, resume: bool) -> RunDir:

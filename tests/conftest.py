@@ -1,8 +1,16 @@
 """One Ray runtime, and one set of served policies, for the whole test session."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+from leash_ray.config import PolicyConfig, VerifyConfig
+
+if TYPE_CHECKING:
+    from leash_ray.policy import ServedPolicy
+    from leash_ray.types import Problem
+    from leash_ray.verify.remote import RemoteVerifier
 
 NUM_CPUS = 4
 """Logical CPUs: enough that everything the tests start at once is placed, whatever the machine has."""
@@ -18,3 +26,33 @@ def ray_session() -> Iterator[None]:
     cluster.connect(num_cpus=NUM_CPUS)
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def served(ray_session: None) -> Iterator["ServedPolicy"]:
+    """The embedded base on Ray Serve and vLLM, under the name ``alpha``; tests put its own weights back."""
+    from leash_ray.deploy import deploy, resolve_model, stop
+
+    policy = PolicyConfig(model="embedded:countdown", dtype="float32", max_model_len=64, cpus=0.5)
+    yield deploy({"alpha": policy}, {"alpha": resolve_model("embedded:countdown")}, "cpu")["alpha"]
+    stop(["alpha"])
+
+
+@pytest.fixture(scope="session")
+def verifier(ray_session: None) -> Iterator["RemoteVerifier"]:
+    """Verifier processes behind a Ray actor."""
+    from leash_ray.verify.remote import RemoteVerifier
+
+    remote = RemoteVerifier.start(VerifyConfig())
+    yield remote
+    remote.stop()
+
+
+@pytest.fixture(scope="session")
+def countdown() -> "list[Problem]":
+    """Held-out countdown problems."""
+    from leash_ray.tasks import ReasoningGymSpec, load_problems
+
+    numbers = {"min_numbers": 3, "max_numbers": 3, "max_value": 15, "min_target": 10, "max_target": 60}
+    spec = ReasoningGymSpec(dataset="countdown", config=numbers, prompt="compact", seed=3, size=12, split=(90, 100))
+    return load_problems(spec)

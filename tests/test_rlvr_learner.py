@@ -5,7 +5,7 @@ The engines run in their own processes with gloo, on CPU: one alone, and a pair.
 no number here depends on its weights.
 """
 
-import json
+import functools
 import multiprocessing
 import os
 import shutil
@@ -33,32 +33,53 @@ from leash_ray.tasks import ReasoningGymSpec
 from leash_ray.types import CompletionBatch
 
 MODEL = resolve_model("embedded:countdown")
-GROUPS, N = 4, 4
+PROMPTS = ["2 3 9=21:", "10 7=17:", "1 2 3 4=10:", "5 5 6=31:"]
+GROUPS, N = len(PROMPTS), 4
+LR = 1e-4
 Weights = dict[str, torch.Tensor]
 TASK_TIMEOUT_S = 240.0
 
 
 def config_of(workers: int = 1, **settings: Any) -> TrainConfig:
-    plain = {"steps": 4, "lr": 1e-3, "micro_batch": 3, "kl_coef": 0.1, "clip_high": 0.3}
+    plain = {"steps": 4, "lr": LR, "micro_batch": 3, "kl_coef": 0.1, "clip_high": 0.3}
     return TrainConfig(
         task=ReasoningGymSpec(dataset="countdown"),
         prompts_per_step=GROUPS, group_size=N, workers=workers, **{**plain, **settings},
     )  # fmt: skip
 
 
-def groups() -> list[CompletionBatch]:
-    """Arbitrary prompts and completions of 1 to 12 tokens; ``logprobs_T`` is what the sampler is off by."""
-    draw = np.random.default_rng(3)
-    vocabulary = json.loads((Path(MODEL) / "config.json").read_text())["vocab_size"]
+Groups = list[CompletionBatch]
+
+
+@functools.cache
+def groups() -> Groups:
+    """Completions of 1 to 12 tokens that the model draws itself; ``logprobs_T`` is what the sampler is off by.
+
+    (On arbitrary tokens ratios and KL explode within a step, and no two ways to compute them agree.)
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+    network = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
+    numbers, draw = np.random.default_rng(3), torch.Generator().manual_seed(3)
     made = []
-    for g in range(GROUPS):
-        lengths = draw.integers(1, 13, N)
+    for text in PROMPTS:
+        prompt = np.array(tokenizer(text).input_ids, np.int32)
+        completions = []
+        for length in numbers.integers(1, 13, N):
+            ids = torch.tensor(prompt)[None].long()
+            for _ in range(length):
+                with torch.no_grad():
+                    p_V = network(ids).logits[0, -1].softmax(-1)
+                ids = torch.cat([ids, torch.multinomial(p_V, 1, generator=draw)[None]], dim=1)
+            completions.append(ids[0, len(prompt) :].numpy())
+        offsets = np.cumsum([0, *map(len, completions)])
         made.append(
             CompletionBatch(
-                prompt_ids=draw.integers(2, vocabulary, 3 + g).astype(np.int32),
-                token_ids_T=draw.integers(2, vocabulary, lengths.sum()).astype(np.int32),
-                logprobs_T=draw.uniform(-0.5, 0.5, lengths.sum()).astype(np.float32),
-                offsets=np.cumsum([0, *lengths]),
+                prompt_ids=prompt,
+                token_ids_T=np.concatenate(completions).astype(np.int32),
+                logprobs_T=numbers.uniform(-0.5, 0.5, offsets[-1]).astype(np.float32),
+                offsets=offsets,
                 texts=[""] * N,
                 finish_reasons=["stop"] * N,
                 version=0,
@@ -71,6 +92,7 @@ def advantages() -> torch.Tensor:
     return torch.linspace(-1.5, 2.0, GROUPS * N).view(N, GROUPS).T
 
 
+@functools.cache
 def plain_pytorch(steps: int, **settings: Any) -> tuple[list[dict[str, float]], Weights]:
     """The same training, one completion at a time, with nothing but autograd and AdamW."""
     from transformers import AutoModelForCausalLM
@@ -119,10 +141,10 @@ def plain_pytorch(steps: int, **settings: Any) -> tuple[list[dict[str, float]], 
 # What a worker runs, by name: each returns something small that can be pickled.
 
 
-def batch_of(learner: Learner, scale: float = 1.0) -> TrainBatch:
+def batch_of(learner: Learner, groups: Groups, scale: float = 1.0) -> TrainBatch:
     """This worker's share of the groups, sampled by a policy that is a little off the learner's."""
     mine = share_of_worker(range(GROUPS), dist.get_rank(), dist.get_world_size())  # type: ignore[arg-type]
-    batch = collate([groups()[g] for g in mine], advantages()[mine] * scale, learner.pad_id)
+    batch = collate([groups[g] for g in mine], advantages()[mine] * scale, learner.pad_id)
     return replace(batch, old_logp_BT=batch.old_logp_BT + learner.logprobs(batch))
 
 
@@ -133,13 +155,15 @@ def weights_of(learner: Learner, folder: Path) -> Weights:
     return load_file(folder / "model.safetensors") if dist.get_rank() == 0 else {}
 
 
-def train(folder: Path, steps: int, scale: float = 1.0, **settings: Any) -> tuple[list[dict[str, float]], Weights]:
+def train(
+    groups: Groups, folder: Path, steps: int, scale: float = 1.0, **settings: Any
+) -> tuple[list[dict[str, float]], Weights]:
     learner = Learner(MODEL, config_of(dist.get_world_size(), **settings), cpu=True, seed=0)
-    batch = batch_of(learner, scale)
+    batch = batch_of(learner, groups, scale)
     return [learner.update(batch, step) for step in range(steps)], weights_of(learner, folder)
 
 
-def train_with_a_break(folder: Path, stage: int) -> dict[str, Any]:
+def train_with_a_break(groups: Groups, folder: Path, stage: int) -> dict[str, Any]:
     """Four steps, and two steps, a checkpoint, another learner and two more; and what the export says."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -147,7 +171,7 @@ def train_with_a_break(folder: Path, stage: int) -> dict[str, Any]:
     mine, merged = folder / f"rank{dist.get_rank()}", folder / "checkpoint"
     mine.mkdir()
     unbroken = Learner(MODEL, config, cpu=True, seed=0)
-    batch = batch_of(unbroken)
+    batch = batch_of(unbroken, groups)
     for step in range(2):
         unbroken.update(batch, step)
     unbroken.save(mine, 2)  # each worker into its own folder: on a cluster they share no disk
@@ -214,9 +238,11 @@ class Workers:
         return [result for _, result in results]
 
     def stop(self) -> None:
+        for connection in self._connections:
+            connection.send(None)
         for process in self._processes:
+            process.join(10)
             process.kill()
-            process.join()
 
 
 def _serve(rank: int, n: int, port: int, extensions: Path, connection: Connection) -> None:
@@ -226,13 +252,14 @@ def _serve(rank: int, n: int, port: int, extensions: Path, connection: Connectio
         "PATH": "/nonexistent",  # no compiler, no ninja
     }  # fmt: skip
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", timeout=timedelta(seconds=60))
-    while True:
-        function, args, kwargs = connection.recv()
+    dist.init_process_group("gloo", timeout=timedelta(seconds=180))
+    while task := connection.recv():
+        function, args, kwargs = task
         try:
             connection.send(("", function(*args, **kwargs)))
         except Exception:
             connection.send((traceback.format_exc(), None))
+    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
@@ -254,14 +281,14 @@ def start() -> Weights:
     return plain_pytorch(0)[1]
 
 
-def assert_same_update(got: Weights, expected: Weights, start: Weights, tolerance: float = 2e-3) -> None:
+def assert_same_update(got: Weights, expected: Weights, start: Weights) -> None:
     """The difference is small beside the update itself. (Not element by element: Adam's first step is the sign of
     the gradient, which is rounding error where the gradient is.)"""
     assert set(got) <= set(expected)  # tied weights are written once
     for name, weight in got.items():
         update = (expected[name] - start[name]).norm()
         assert update > 0, name
-        assert (weight - expected[name]).norm() < tolerance * update, name
+        assert (weight - expected[name]).norm() < 2e-3 * update, name
 
 
 STAGES = pytest.mark.parametrize("stage", [0, 1, 2, 3])
@@ -273,15 +300,15 @@ def test_two_steps_are_those_of_plain_pytorch(
     n_workers: int, stage: int, teams: dict[int, Workers], start: Weights, tmp_path: Path
 ) -> None:
     """At a falling learning rate, with uneven micro-batches and a gradient that is clipped."""
-    settings: dict[str, Any] = {"lr_schedule": "linear", "grad_clip": 0.5, "weight_decay": 0.1}
+    settings: dict[str, Any] = {"lr_schedule": "linear", "grad_clip": 0.1, "weight_decay": 0.1}
     expected, weights = plain_pytorch(2, **settings)
-    assert min(m["grad_norm"] for m in expected) > 1.0  # or this would test no clipping
-    results = teams[n_workers].run(train, tmp_path, 2, zero_stage=stage, **settings)
+    assert min(m["grad_norm"] for m in expected) > 0.2  # or this would test no clipping
+    results = teams[n_workers].run(train, groups(), tmp_path, 2, zero_stage=stage, **settings)
     for metrics, _ in results:
         for got, want in zip(metrics, expected, strict=True):
             assert {key: got[key] for key in want} == pytest.approx(want, rel=1e-3)
         assert metrics == [pytest.approx(m) for m in results[0][0]]  # every worker says the same
-        assert [m["lr"] for m in metrics] == [1e-3, 0.75e-3]
+        assert [m["lr"] for m in metrics] == [LR, 0.75 * LR]
     assert_same_update(results[0][1], weights, start)
 
 
@@ -292,7 +319,7 @@ def test_micro_batches_do_not_change_the_update(
     n_workers: int, stage: int, micro_batch: int, teams: dict[int, Workers], start: Weights, tmp_path: Path
 ) -> None:
     (expected,), weights = plain_pytorch(1)
-    results = teams[n_workers].run(train, tmp_path, 1, zero_stage=stage, micro_batch=micro_batch)
+    results = teams[n_workers].run(train, groups(), tmp_path, 1, zero_stage=stage, micro_batch=micro_batch)
     (got,), got_weights = results[0]
     assert {key: got[key] for key in expected} == pytest.approx(expected, rel=1e-3)
     assert_same_update(got_weights, weights, start)
@@ -302,19 +329,20 @@ def test_micro_batches_do_not_change_the_update(
 def test_a_tiny_clip_makes_a_smaller_step(
     n_workers: int, stage: int, teams: dict[int, Workers], start: Weights, tmp_path: Path
 ) -> None:
-    """Adam hides the gradient's scale, but for its ε of 1e-8: a norm of 1e-9 is far below that."""
-    expected, weights = plain_pytorch(1, grad_clip=1e-9)
-    metrics, got = teams[n_workers].run(train, tmp_path, 1, zero_stage=stage, grad_clip=1e-9)[0]
+    """Adam hides the gradient's scale, but for its ε of 1e-8: a norm of 1e-9 is below that, and what is left
+    of each weight's step is its share of the gradient."""
+    expected, weights = plain_pytorch(1, grad_clip=1e-9, lr=1.0)
+    metrics, got = teams[n_workers].run(train, groups(), tmp_path, 1, zero_stage=stage, grad_clip=1e-9, lr=1.0)[0]
     assert metrics[0]["grad_norm"] == pytest.approx(expected[0]["grad_norm"], rel=1e-3)  # before clipping
     largest = max(float((weight - start[name]).abs().max()) for name, weight in got.items())
-    assert 0 < largest < 0.1 * 1e-3
-    assert_same_update(got, weights, start, tolerance=0.02)
+    assert 0 < largest < 0.1
+    assert_same_update(got, weights, start)
 
 
 @pytest.mark.parametrize("stage", [0, 2])
 def test_epochs_are_optimizer_steps(stage: int, teams: dict[int, Workers], start: Weights, tmp_path: Path) -> None:
     expected, weights = plain_pytorch(2)
-    metrics, got = teams[1].run(train, tmp_path, 1, zero_stage=stage, epochs=2)[0]
+    metrics, got = teams[1].run(train, groups(), tmp_path, 1, zero_stage=stage, epochs=2)[0]
     assert {key: metrics[0][key] for key in expected[1]} == pytest.approx(expected[1], rel=1e-3)  # of the last
     assert_same_update(got, weights, start)
 
@@ -323,7 +351,7 @@ def test_epochs_are_optimizer_steps(stage: int, teams: dict[int, Workers], start
 def test_without_advantages_nothing_changes(
     stage: int, teams: dict[int, Workers], start: Weights, tmp_path: Path
 ) -> None:
-    metrics, weights = teams[2].run(train, tmp_path, 2, scale=0.0, zero_stage=stage, kl_coef=0.0)[0]
+    metrics, weights = teams[2].run(train, groups(), tmp_path, 2, scale=0.0, zero_stage=stage, kl_coef=0.0)[0]
     assert all(torch.equal(weight, start[name]) for name, weight in weights.items())
     assert [(m["loss"], m["grad_norm"]) for m in metrics] == [(0.0, 0.0)] * 2
     assert metrics[0]["kl"] == pytest.approx(0.0, abs=1e-6)  # measured all the same
@@ -332,13 +360,13 @@ def test_without_advantages_nothing_changes(
 
 
 def test_without_a_reference_kl_is_not_measured(teams: dict[int, Workers], tmp_path: Path) -> None:
-    metrics, _ = teams[1].run(train, tmp_path, 1, kl_coef=0.0, track_kl=False)[0]
+    metrics, _ = teams[1].run(train, groups(), tmp_path, 1, kl_coef=0.0, track_kl=False)[0]
     assert np.isnan(metrics[0]["kl"]) and np.isfinite(metrics[0]["loss"])
 
 
 @STAGES
 def test_a_resumed_run_is_the_unbroken_one(stage: int, teams: dict[int, Workers], tmp_path: Path) -> None:
-    results = teams[2].run(train_with_a_break, tmp_path, stage)
+    results = teams[2].run(train_with_a_break, groups(), tmp_path, stage)
     for result in results:
         unbroken, resumed = result["metrics"]
         assert resumed == [pytest.approx(m, rel=1e-6) for m in unbroken]
@@ -355,23 +383,22 @@ def test_a_resumed_run_is_the_unbroken_one(stage: int, teams: dict[int, Workers]
     assert f"set train.zero_stage: {stage} to resume" in teams[2].run(refusal, checkpoint, (stage + 1) % 4)[0]
 
 
-def test_a_checkpoint_without_its_engine_state_is_refused(teams: dict[int, Workers], tmp_path: Path) -> None:
-    (tmp_path / "state.json").write_text(json.dumps({"step": 2, "workers": 1, "zero_stage": 0}))
-    assert "has no engine state" in teams[1].run(refusal, tmp_path, 0)[0]
-
-
 @pytest.mark.parametrize(("n_workers", "stage"), [(1, 0), (2, 1), (2, 3)])
-def test_bfloat16_keeps_float32_weights_to_update(
+def test_bfloat16_trains_in_about_the_same_direction(
     n_workers: int, stage: int, teams: dict[int, Workers], start: Weights, tmp_path: Path
 ) -> None:
-    metrics, weights = teams[n_workers].run(train, tmp_path, 3, zero_stage=stage, bf16=True, lr=1e-4)[0]
-    expected, _ = plain_pytorch(1)
+    metrics, weights = teams[n_workers].run(train, groups(), tmp_path, 4, zero_stage=stage, bf16=True)[0]
+    expected, expected_weights = plain_pytorch(4)
     assert metrics[0]["grad_norm"] == pytest.approx(expected[0]["grad_norm"], rel=0.1)
     assert {weight.dtype for weight in weights.values()} == {torch.bfloat16}
-    assert all((weights[name].float() != start[name].bfloat16().float()).any() for name in weights)
+    got, want = (
+        torch.cat([(weights_of_one[name].float() - start[name].bfloat16()).flatten() for name in weights])
+        for weights_of_one in (weights, expected_weights)
+    )
+    assert torch.cosine_similarity(got, want, dim=0) > 0.7
 
 
 def test_no_extension_was_compiled(teams: dict[int, Workers], extensions: Path, tmp_path: Path) -> None:
     """Runs last: everything above has gone through DeepSpeed by then."""
-    teams[2].run(train, tmp_path, 1)
+    teams[2].run(train, groups(), tmp_path, 1)
     assert not list(extensions.iterdir())

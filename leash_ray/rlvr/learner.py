@@ -189,8 +189,7 @@ class Learner:
                 f"set train.workers: {state['workers']} to resume"
             )
         loaded, _ = self.engine.load_checkpoint(str(folder), tag=ENGINE_TAG)
-        if loaded is None:
-            raise ValueError(f"the checkpoint in {folder} has no engine state; remove it to resume from the one before")
+        assert loaded, f"no engine state in {folder}"  # DeepSpeed would go on without
         return int(state["step"])
 
 

@@ -21,6 +21,11 @@ class VerifierActor:
     def verify(self, items: list[tuple[Problem, str, str]]) -> list[Verification]:
         return self._pool.verify(items)
 
+    def counters(self) -> dict[str, float]:
+        """Calls of a verifier, answers that were known already, and calls that failed, since the start."""
+        pool = self._pool
+        return {"n_calls": pool.n_calls, "n_cache_hits": pool.n_cache_hits, "n_errors": pool.n_errors}
+
 
 class RemoteVerifier:
     """Verifies through actors; can be sent to any process of the cluster."""
@@ -48,6 +53,12 @@ class RemoteVerifier:
         for where, reply in zip(routes.values(), replies, strict=True):
             verified.update(zip(where, reply, strict=True))
         return [verified[i] for i in range(len(items))]
+
+    def counters(self) -> list[dict[str, float]]:
+        """Each actor's counters."""
+        import ray
+
+        return ray.get([actor.counters.remote() for actor in self._actors])
 
     def stop(self) -> None:
         """End the actors and their processes."""

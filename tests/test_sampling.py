@@ -1,0 +1,117 @@
+"""Sampling through Ray Data, Ray Serve, vLLM and the verifiers into Parquet."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from leash_ray.config import SamplingConfig
+from leash_ray.policy import ServedPolicy
+from leash_ray.sample import missing_shards, plan_shards, sample_shards
+from leash_ray.types import COMPLETIONS_SCHEMA, Problem
+from leash_ray.verify import judge
+from leash_ray.verify.remote import RemoteVerifier
+
+CONFIG = SamplingConfig(n=24, max_tokens=12, samples_per_shard=96)
+
+
+@given(st.integers(1, 40), st.integers(1, 60), st.integers(1, 100))
+@settings(max_examples=60, deadline=None)
+def test_shards_hold_every_sample_once(n_problems: int, n: int, samples_per_shard: int) -> None:
+    shards = plan_shards(["base", "trained"], n_problems, n, samples_per_shard)
+    keys = [
+        (shard.policy, p, s)
+        for shard in shards
+        for p in range(shard.first_problem, shard.end_problem)
+        for s in range(shard.first_sample, shard.end_sample)
+    ]
+    assert len(keys) == len(set(keys)) == 2 * n_problems * n == sum(s.n_rows for s in shards)
+    assert len({s.path for s in shards}) == len(shards)
+    assert max(s.n_rows for s in shards) <= samples_per_shard
+
+
+@pytest.fixture(scope="module")
+def sampled(
+    served: ServedPolicy, verifier: RemoteVerifier, countdown: list[Problem], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("completions")
+    shards = plan_shards(["alpha"], len(countdown), CONFIG.n, CONFIG.samples_per_shard)
+    rows = list(sample_shards(shards, folder, countdown, CONFIG, 0, {"alpha": served}, verifier))
+    assert sum(row["completions"] for row in rows) == len(countdown) * CONFIG.n
+    return folder
+
+
+def read(folder: Path) -> list[dict]:
+    tables = [pq.read_table(path) for path in sorted(folder.rglob("*.parquet"))]
+    assert all(table.schema.equals(COMPLETIONS_SCHEMA) for table in tables)
+    rows = pa.concat_tables([table.cast(_plain(table.schema)) for table in tables]).to_pylist()
+    return sorted(rows, key=lambda r: (r["problem_id"], r["sample_index"]))
+
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    return pa.schema(
+        [pa.field(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in schema]
+    )
+
+
+def test_the_table_holds_each_sample_once_and_its_columns_agree(sampled: Path, countdown: list[Problem]) -> None:
+    rows = read(sampled)
+    assert {(r["problem_id"], r["sample_index"]) for r in rows} == {
+        (p.id, i) for p in countdown for i in range(CONFIG.n)
+    }
+    by_id = {p.id: p for p in countdown}
+    assert {r["verdict"] for r in rows} >= {"CORRECT", "INCORRECT"}
+    for row in rows:
+        problem = by_id[row["problem_id"]]
+        assert row["n_tokens"] == len(row["token_ids"]) and row["logprob_sum"] < 0
+        assert row["policy"] == "alpha" and row["task"] == "countdown" and row["policy_version"] == 0
+        if row["finish_reason"] == "length":
+            assert row["verdict"] == "TRUNCATED" and row["answer"] is None
+        elif row["verdict"] in ("CORRECT", "INCORRECT"):
+            assert row["answer"] == row["text"]
+            assert judge(problem.verifier, problem.reference, row["text"]).verdict == row["verdict"]
+
+
+def test_a_stopped_run_draws_only_what_is_missing_and_the_same(
+    sampled: Path, served: ServedPolicy, verifier: RemoteVerifier, countdown: list[Problem]
+) -> None:
+    before = read(sampled)
+    shards = plan_shards(["alpha"], len(countdown), CONFIG.n, CONFIG.samples_per_shard)
+    lost, kept = shards[1], sampled / shards[0].path
+    (sampled / lost.path).unlink()
+    (sampled / lost.path).with_name(f".{lost.path.name}.1.tmp").write_bytes(b"cut off in mid-write")
+    kept_at = kept.stat().st_mtime_ns
+    missing = missing_shards(sampled, shards)
+    assert missing == [lost]
+    list(sample_shards(missing, sampled, countdown, CONFIG, 0, {"alpha": served}, verifier))
+    assert kept.stat().st_mtime_ns == kept_at
+    after = read(sampled)
+    assert [(r["problem_id"], r["sample_index"], r["text"]) for r in after] == [
+        (r["problem_id"], r["sample_index"], r["text"]) for r in before
+    ]
+
+
+def test_how_completions_are_cut_into_shards_does_not_change_them(
+    sampled: Path, served: ServedPolicy, verifier: RemoteVerifier, countdown: list[Problem], tmp_path: Path
+) -> None:
+    """Other shards, and the first 8 samples only: the first 8 of the 24."""
+    config = SamplingConfig(n=8, max_tokens=12, samples_per_shard=3)
+    shards = plan_shards(["alpha"], 2, config.n, config.samples_per_shard)
+    list(sample_shards(shards, tmp_path, countdown[:2], config, 0, {"alpha": served}, verifier))
+    wanted = {p.id for p in countdown[:2]}
+    expected = [r["text"] for r in read(sampled) if r["problem_id"] in wanted and r["sample_index"] < 8]
+    assert [r["text"] for r in read(tmp_path)] == expected
+
+
+def test_each_distinct_answer_is_verified_once(
+    sampled: Path, verifier: RemoteVerifier, countdown: list[Problem]
+) -> None:
+    rows = read(sampled)
+    by_id = {p.id: p for p in countdown}
+    before = verifier.counters()
+    verifier.verify([(by_id[r["problem_id"]], r["text"], r["finish_reason"]) for r in rows])
+    after = verifier.counters()
+    assert sum(a["n_calls"] for a in after) == sum(b["n_calls"] for b in before)
