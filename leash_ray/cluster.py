@@ -1,5 +1,6 @@
 """Connecting to Ray, and saying at once what a command asks of the cluster and whether it fits."""
 
+import json
 import logging
 import os
 import sys
@@ -47,7 +48,7 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> None:
                 logging_level=logging.ERROR,
                 runtime_env=_worker_env(),
             )
-    except (ConnectionError, RuntimeError, ValueError) as e:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as e:
         raise RunFailed(
             f"cannot reach Ray at {in_job or 'this machine'}: {str(e).splitlines()[0]}; check the address "
             "(ray status), and RAY_AUTH_MODE=token where the cluster asks for a token"
@@ -58,7 +59,9 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> None:
 def quiet_ray_data() -> None:
     """leash_ray prints its own progress; Ray Data's bars and plans would break it up."""
     from ray.data import DataContext
+    from ray.util.debug import log_once
 
+    log_once("ray_data_progress_manager_disabled")  # else it warns once that the bars are off
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -87,7 +90,13 @@ def _worker_env() -> dict[str, dict[str, str]]:
     for name in ("HF_HUB_OFFLINE", "HF_HOME", "WANDB_API_KEY", "WANDB_BASE_URL", "VLLM_LOGGING_LEVEL"):
         if name in os.environ:
             env[name] = os.environ[name]
-    return {"env_vars": env}
+    return {"env_vars": {name: value for name, value in env.items() if name not in _job_variables()}}
+
+
+def _job_variables() -> set[str]:
+    """What a submitted job's own runtime environment sets: it is set already, and Ray refuses to be told twice."""
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    return set((job.get("runtime_env") or {}).get("env_vars") or {})
 
 
 Device = Literal["cpu", "gpu"]

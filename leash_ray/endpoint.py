@@ -14,7 +14,7 @@ def serve_forever(config: RunConfig, host: str, port: int, say: Callable[[str], 
     Raises:
         UsageError: the port is in use, a model folder is missing, or the policies do not fit the cluster.
     """
-    from leash_ray.stages import claims
+    from leash_ray.session import claims
 
     check_port(host, port)
     models = {name: resolve_model(p.model) for name, p in config.policies.items() if p.model}

@@ -6,6 +6,8 @@ Each file is read in pieces of whole row groups, only the columns that are neede
 
 import functools
 import glob
+import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ _PARQUET = (".parquet", ".pq")
 _JSONL = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 _PIECE_ROWS = 2_000_000  # about 0.3 GB while a piece is reduced
 _SMALL_PIECE_ROWS = 250_000  # below this a task costs more to start than to run
+SMALL_BYTES = 64 * 2**20  # read in this process before a Ray would have started
 _MERGE_WIDTH = 16  # states merged at once: bounds what waits in memory
 _JSONL_TYPES = {c: pl.String() for c in READ_COLUMNS} | {
     "sample_index": pl.Int64(),
@@ -71,11 +74,19 @@ def reduce_state(
     return _merge_all(partials)
 
 
+def worth_ray(paths: Sequence[str | Path]) -> bool:
+    """Whether to reduce with Ray: one is running or asked for, or there is more to read than its start costs."""
+    ray = sys.modules.get("ray")
+    if "RAY_ADDRESS" in os.environ or (ray is not None and ray.is_initialized()):
+        return True
+    return sum(path.stat().st_size for path in find_files(paths)) > SMALL_BYTES
+
+
 def find_files(paths: Sequence[str | Path]) -> list[Path]:
     """The data files that paths, folders and globs name, each once, sorted.
 
     Raises:
-        UsageError: a path does not exist, or has nothing to read.
+        UsageError: a path does not exist, has nothing to read, or is no table.
     """
     found: dict[Path, Path] = {}  # by where links lead, so that a file named twice is read once
     for given in paths:
@@ -90,7 +101,10 @@ def find_files(paths: Sequence[str | Path]) -> list[Path]:
         files = [file for m in matches for file in (_files_below(m) if m.is_dir() else [m])]
         if not files:
             raise UsageError(f"no Parquet files in {given} (JSONL files are read when named: {given}/*.jsonl)")
-        found |= {file.resolve(): file for file in files}
+        for file in files:
+            if not file.name.endswith(_PARQUET + _JSONL):
+                raise UsageError(f"cannot read {file}: expected one of {', '.join(_PARQUET + _JSONL)}")
+            found[file.resolve()] = file
     if not found:
         raise UsageError("no paths to reduce: name completions tables, or the folder that holds them")
     return sorted(found.values())
@@ -110,10 +124,8 @@ def _pieces(files: Sequence[Path], rows: int) -> Iterator[Piece]:
     for file in files:
         if file.name.endswith(_JSONL):
             yield Piece(str(file))
-        elif file.name.endswith(_PARQUET):
-            yield from (Piece(str(file), groups) for groups in _packed(_row_group_rows(file), rows))
         else:
-            raise UsageError(f"cannot read {file}: expected one of {', '.join(_PARQUET + _JSONL)}")
+            yield from (Piece(str(file), groups) for groups in _packed(_row_group_rows(file), rows))
 
 
 def _row_group_rows(file: Path) -> list[int]:
@@ -182,11 +194,11 @@ def _on_ray(files: Sequence[Path], policies: Sequence[str] | None) -> Iterator[C
 
     from leash_ray.cluster import connect, quiet_ray_data
 
+    n_rows = sum(sum(_row_group_rows(f)) for f in files if f.name.endswith(_PARQUET))  # refuses before Ray starts
     if not ray.is_initialized():
         connect()
     quiet_ray_data()
     n_cpus = int(ray.cluster_resources().get("CPU", 1))
-    n_rows = sum(sum(_row_group_rows(f)) for f in files if f.name.endswith(_PARQUET))
     limit = min(_PIECE_ROWS, max(_SMALL_PIECE_ROWS, -(-n_rows // (2 * n_cpus))))
     items = [{"path": p.path, "row_groups": p.row_groups} for p in _pieces(files, limit)]
     if not items:  # files without rows

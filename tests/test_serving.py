@@ -138,7 +138,7 @@ def test_prompts_longer_than_the_context_are_refused_before_sampling(served: Ser
     fits = Problem.make("t", PROMPT, "math", "1")
     long = Problem.make("t", "1 " * 40, "math", "1")
     served.check_prompts([fits], 12)
-    with pytest.raises(UsageError, match=rf"1 of 2 prompts .* problem {long.id} has 80 tokens .* context of 64"):
+    with pytest.raises(UsageError, match=rf"1 of 2 prompts .* problem {long.id} has 80 tokens, .* context of 64"):
         served.check_prompts([fits, long], 12)
 
 

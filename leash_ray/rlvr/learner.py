@@ -205,7 +205,7 @@ def deepspeed_config(config: TrainConfig, micro_batches: int, cpu: bool) -> dict
         "steps_per_print": 10**9,
         "optimizer": {
             "type": "AdamW",
-            "params": {"lr": config.lr, "weight_decay": config.weight_decay, "torch_adam": cpu},
+            "params": {"lr": config.lr, "weight_decay": config.weight_decay, "torch_adam": True},
         },
     }
 

@@ -1,7 +1,7 @@
 """RLVR on Ray Train: every worker draws whole groups from the served policy, learns, and hands the weights back.
 
 One step: rollouts from the policy at version v -> verdicts -> GRPO update -> weights to every replica, version
-v + 1. Random streams are named by (seed, step, problem), so a resumed run draws what an unbroken one would have.
+v + 1. Random streams are named by what they are for, so a resumed run draws what an unbroken one would have.
 """
 
 import os

@@ -1,0 +1,187 @@
+"""What the stages of one command share: the run directory, the problems, Ray, served policies, verifiers."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from leash_ray import cluster
+from leash_ray.cluster import Device
+from leash_ray.config import RunConfig
+from leash_ray.deploy import deploy, resolve_model
+from leash_ray.deploy import stop as stop_serving
+from leash_ray.errors import UsageError
+from leash_ray.files import atomic_path
+from leash_ray.policy import ServedPolicy
+from leash_ray.run_dir import RunDir
+from leash_ray.tasks import load_problems
+from leash_ray.types import Problem
+
+MAY_CHANGE = ("name", "device", "monitor", "ray", "verify", "policies.base.cpus", "policies.trained.cpus")
+"""Config keys that say how a run runs and not what it computes: a resumed run may have others."""
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Session:
+    """What the stages of one command share: Ray, served policies, verifiers. Started when first needed."""
+
+    config: RunConfig
+    run: RunDir
+    say: Say
+    _device: Device | None = None
+    _policies: dict[str, ServedPolicy] = field(default_factory=dict)
+    _verifier: Any = None
+
+    @property
+    def device(self) -> Device:
+        if self._device is None:
+            cluster.connect(self.config.ray.address, self.config.ray.num_cpus)
+            self._device = cluster.device(self.config.device)
+        return self._device
+
+    @property
+    def verifier(self) -> Any:
+        if self._verifier is None:
+            from leash_ray.verify.remote import RemoteVerifier
+
+            self._verifier = RemoteVerifier.start(self.config.verify)
+        return self._verifier
+
+    def serve(self, models: Mapping[str, str], training: bool) -> dict[str, ServedPolicy]:
+        """Deploy the policies of ``models`` that are not up yet, after checking that all fits at once."""
+        wanted = {name: model for name, model in models.items() if name not in self._policies}
+        if wanted:
+            line = cluster.require(claims(self.config, [*self._policies, *wanted], self.device, training))
+            self.say(f"{line}; starting {' and '.join(wanted)} on Ray Serve (about a minute on a laptop)")
+            started_s = time.monotonic()
+            self.verifier  # noqa: B018  (its processes start while the engines load)
+            policies = {name: self.config.policies[name] for name in wanted}
+            self._policies |= deploy(policies, wanted, self.device)
+            self.say(f"serving {', '.join(wanted)} after {time.monotonic() - started_s:.0f} s")
+        return {name: self._policies[name] for name in models}
+
+    def close(self) -> None:
+        if self._verifier is not None:
+            self._verifier.stop()
+            self._verifier = None
+        if self._policies:
+            stop_serving(self._policies)
+            self._policies = {}
+
+
+@contextmanager
+def session(config: RunConfig, run: RunDir, say: Say) -> Iterator[Session]:
+    """A session that is taken down whatever happens, with the run held against other writers."""
+    with run.hold():
+        current = Session(config, run, say)
+        try:
+            yield current
+        except UsageError:
+            # What was asked for cannot be done, so it will be asked for differently: a directory that holds nothing
+            # but the refused config would be in the way.
+            if not any(p.exists() for p in (run.completions, run.checkpoints, run.metrics_jsonl, run.stages_json)):
+                shutil.rmtree(run.path)
+            raise
+        finally:
+            current.close()
+
+
+def claims(config: RunConfig, policies: Sequence[str], device: Device, training: bool) -> list[cluster.Claim]:
+    """What the command holds of the cluster while it runs."""
+    held = []
+    for name in policies:
+        policy = config.policies[name]
+        replicas = policy.autoscaling.max_replicas if policy.autoscaling else policy.replicas
+        gpus = replicas * policy.tensor_parallel_size if device == "gpu" else 0
+        held.append(cluster.Claim(f"{replicas} x {name}", replicas * policy.cpus, gpus))
+    held.append(cluster.Claim("verifiers", config.verify.actors * config.verify.cpus))
+    if training and config.train:
+        workers = config.train.workers
+        held.append(
+            cluster.Claim(f"{workers} x trainer", workers * config.train.cpus_per_worker, workers * (device == "gpu"))
+        )
+    else:
+        from leash_ray.sample import SAMPLING_CPUS
+
+        held.append(cluster.Claim("sampling tasks", SAMPLING_CPUS * config.sampling.in_flight * len(policies)))
+    return held
+
+
+def models_of(config: RunConfig) -> dict[str, str]:
+    """Where each policy starts: a trained policy without a model of its own starts as the base.
+
+    Raises:
+        UsageError: a model folder is missing.
+    """
+    base = config.policies[config.base].model
+    assert base is not None
+    return {name: resolve_model(config.policies[name].model or base) for name in (config.base, config.trained)}
+
+
+def open_run(config: RunConfig, path: Path, resume: bool) -> RunDir:
+    """Make or resume the run directory, after checking what can be checked without Ray.
+
+    Raises:
+        UsageError: a model folder is missing, the problems cannot be loaded, training problems are also measured, or
+            ``path`` holds another run.
+    """
+    models_of(config)
+    if (path / "run.json").is_file():
+        return _create(config, path, resume)
+    problems = load_problems(config.task)
+    if config.train and config.policies[config.trained].model is None:
+        training_problems(config, problems)
+    run = _create(config, path, resume)
+    _write_problems(run, problems)
+    return run
+
+
+def _create(config: RunConfig, path: Path, resume: bool) -> RunDir:
+    return RunDir.create(path, config.model_dump(mode="json"), config.seed, resume=resume, may_change=MAY_CHANGE)
+
+
+def problems_of(config: RunConfig, run: RunDir) -> list[Problem]:
+    """The measured problems, as ``problems.parquet`` keeps them from the run's start."""
+    import pyarrow.parquet as pq
+
+    if not run.problems_parquet.is_file():  # the run was cut off between making the directory and this file
+        _write_problems(run, load_problems(config.task))
+    rows = pq.read_table(run.problems_parquet).to_pylist()
+    return [Problem(**{**row, "metadata": json.loads(row["metadata"])}) for row in rows]
+
+
+def training_problems(config: RunConfig, measured: Sequence[Problem]) -> list[Problem]:
+    """The problems to train on.
+
+    Raises:
+        UsageError: some of them are also measured.
+    """
+    assert config.train is not None
+    problems = load_problems(config.train.task)
+    shared = {p.id for p in problems} & {p.id for p in measured}
+    if shared:
+        raise UsageError(
+            f"{len(shared)} training problems are also measured; give task and train.task splits that do not overlap"
+        )
+    return problems
+
+
+def _write_problems(run: RunDir, problems: Sequence[Problem]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pylist(
+        [
+            {f: getattr(p, f) for f in ("id", "task", "prompt", "verifier", "reference")}
+            | {"metadata": json.dumps(dict(p.metadata))}
+            for p in problems
+        ]
+    )
+    with atomic_path(run.problems_parquet) as tmp:
+        pq.write_table(table, tmp)
