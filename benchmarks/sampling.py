@@ -57,7 +57,6 @@ def raw_side(job: dict) -> dict:
 
 def serve_side(policy, prompts: list[str], n: int, params) -> dict:
     def run(some: list[str]) -> int:
-        # As the sampling tasks do: a few requests at a time, several tasks at once.
         requests = [SampleRequest(p, n, i * 10**6) for i, p in enumerate(some)]
         return sum(len(b.token_ids_T) for b in policy.sample(requests, params))
 
@@ -131,12 +130,12 @@ def main() -> None:
         raw = json.loads(path.with_suffix(".out").read_text())
 
     cluster.connect()
-    served = deploy({"base": policy}, {"base": model}, "cpu")["base"]
+    served = deploy({"base": policy}, {"base": model}, "cpu", "benchmark")["base"]
     try:
         serve = serve_side(served, job["prompts"], config.n, config.params)
         pipeline = pipeline_side(served, problems, config)
     finally:
-        stop(["base"])
+        stop(["base"], "benchmark")
     result = {
         "benchmark": "sampling",
         "model": args.model,

@@ -8,6 +8,8 @@ import errno
 import json
 import os
 import select
+import shlex
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -30,6 +32,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if argv is None else argv
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
+    # `ray job stop` and schedulers send SIGTERM: take down what runs on the cluster, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(_run(arguments, debug))
 
 
@@ -71,7 +75,8 @@ def _message(e: BaseException, arguments: list[str]) -> str:
 def _go_on(arguments: list[str]) -> str:
     if not arguments or arguments[0] not in RESUMABLE:
         return ""
-    return "; go on with the same command" + ("" if "--resume" in arguments else " and --resume")
+    program = sys.argv[0] if Path(sys.argv[0]).name == "leash" else "leash"
+    return f"; go on with: {shlex.join([program, *arguments, *(() if '--resume' in arguments else ('--resume',))])}"
 
 
 def _cause(e: BaseException) -> BaseException:
@@ -153,7 +158,7 @@ def _whole(path: Path, run: str | None, resume: bool, overrides: tuple[str, ...]
     from leash_ray.report import print_report
 
     support, page = stages.whole(config, _run_path(config.name, run), resume, say)
-    print_report(support)
+    print_report(support, sampling=config.sampling.model_dump())
     click.echo(f"\nresults are in {page.parent}: open {page}")
 
 
@@ -225,12 +230,13 @@ def sample(
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a config key (dotted).")
-def serve(config: str, host: str, port: int, overrides: tuple[str, ...]) -> None:
+@click.option("--run", "run", metavar="DIR", help="Run whose trained model is served as the trained policy.")
+def serve(config: str, host: str, port: int, overrides: tuple[str, ...], run: str | None) -> None:
     """Open CONFIG's policies as an OpenAI-compatible endpoint, until Ctrl-C."""
     loaded = _load(Path(config), overrides)
     from leash_ray.endpoint import serve_forever
 
-    serve_forever(loaded, host, port, say)
+    serve_forever(loaded, host, port, None if run is None else _run_path(loaded.name, run), say)
 
 
 @leash.command(epilog=_example("leash reduce runs/demo/completions --base base --trained trained --json"))
@@ -271,13 +277,13 @@ def reduce(
         raise UsageError(f"--base and --trained must name two different policies, not {base} twice")
     from leash_ray import stages
 
-    support = stages.reduce_tables([Path(p) for p in paths], base, trained, zeta)
+    support = stages.reduce_tables([Path(p).absolute() for p in paths], base, trained, zeta)
     if as_json:
         click.echo(json.dumps(support))
     else:
         from leash_ray.report import print_report
 
-        print_report(support)
+        print_report(support, sampling=asked.get("sampling"))
         if asked:
             click.echo(f"\nresults are in {paths[0]}; next: leash report {paths[0]}")
 
@@ -318,7 +324,8 @@ def _session(config: "RunConfig", run: str | None, resume: bool) -> Any:
 def _run_path(name: str, run: str | None) -> Path:
     path = Path(run).expanduser() if run else Path("runs") / name
     # A submitted job works in Ray's copy of the directory that it was submitted from, and Ray deletes that copy.
-    return Path.home() / path if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else path
+    # Absolute: workers on a cluster have other working directories.
+    return (Path.home() / path if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else path).absolute()
 
 
 def _load(path: Path, overrides: tuple[str, ...]) -> "RunConfig":

@@ -38,7 +38,9 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> None:
     in_job = address or os.environ.get("RAY_ADDRESS")
     try:
         if in_job:
-            ray.init(address=in_job, log_to_driver=False, logging_level=logging.ERROR, runtime_env=_worker_env())
+            ray.init(
+                address=in_job, log_to_driver=False, logging_level=logging.ERROR, runtime_env=_worker_env(local=False)
+            )
         else:
             ray.init(
                 address="local",
@@ -46,7 +48,7 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> None:
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                runtime_env=_worker_env(),
+                runtime_env=_worker_env(local=True),
             )
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as e:
         raise RunFailed(
@@ -77,19 +79,21 @@ def _quiet_environment() -> None:
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 
 
-def _worker_env() -> dict[str, dict[str, str]]:
-    """What every process of the run sees. Nothing is fetched from a hub when the model is a folder."""
+def _worker_env(local: bool) -> dict[str, dict[str, str]]:
+    """What every process of the run sees. Processes of a local Ray inherit the rest from this one."""
     env = {
         "TOKENIZERS_PARALLELISM": "false",
         "RAY_TRAIN_ENABLE_V2": "1",
         # Some reasoning-gym data sets walk sets of strings: ids must agree between processes.
         "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", "0"),
-        # Console scripts (ninja, for torch's extensions) lie beside the interpreter, which need not be on PATH.
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
     }
-    for name in ("HF_HUB_OFFLINE", "HF_HOME", "WANDB_API_KEY", "WANDB_BASE_URL", "VLLM_LOGGING_LEVEL"):
-        if name in os.environ:
-            env[name] = os.environ[name]
+    if local:
+        # Console scripts (ninja, for torch's extensions) lie beside the interpreter, which need not be on PATH.
+        env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    else:
+        for name in ("HF_HUB_OFFLINE", "HF_HOME", "HF_TOKEN", "WANDB_API_KEY", "WANDB_BASE_URL", "VLLM_LOGGING_LEVEL"):
+            if name in os.environ:
+                env[name] = os.environ[name]
     return {"env_vars": {name: value for name, value in env.items() if name not in _job_variables()}}
 
 
@@ -118,10 +122,14 @@ def device(asked: Literal["auto", "cpu", "gpu"]) -> Device:
     return asked
 
 
-def require(claims: Sequence[Claim]) -> str:
+def require(claims: Sequence[Claim], wait: bool = False) -> str:
     """Check that all claims fit at the same time, and say so in one line.
 
     A cluster that cannot fit them would wait for ever without a word.
+
+    Args:
+        claims: all of them.
+        wait: the cluster grows on demand: say what is asked, and let it come.
 
     Raises:
         UsageError: names each claim, what there is, and what to change.
@@ -133,9 +141,39 @@ def require(claims: Sequence[Claim]) -> str:
     have_cpus, have_gpus = total.get("CPU", 0.0), total.get("GPU", 0.0)
     asked = ", ".join(f"{c.what} {c.cpus:g} CPU" + (f" {c.gpus:g} GPU" if c.gpus else "") for c in claims)
     line = f"asks Ray for {cpus:g} of {have_cpus:g} logical CPUs and {gpus:g} of {have_gpus:g} GPUs ({asked})"
-    if cpus > have_cpus + 1e-9 or gpus > have_gpus + 1e-9:
+    if not wait and (cpus > have_cpus + 1e-9 or gpus > have_gpus + 1e-9):
         raise UsageError(
-            f"this run {line}: it cannot fit; lower replicas, workers or the cpus of a section, raise ray.num_cpus, "
-            "or join a larger cluster (ray.address)"
+            f"this run {line}: it cannot fit; lower replicas, workers, or the cpus and gpus of a section (fractions "
+            "share), raise ray.num_cpus, join a larger cluster (ray.address), or set ray.wait_for_nodes: true on one "
+            "that grows on demand"
         )
     return line
+
+
+def require_shared(path: Path) -> None:
+    """Check that every node sees ``path``: weights and completions pass through it.
+
+    Raises:
+        UsageError: names the nodes that do not.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if len(nodes) < 2:
+        return
+    sees = ray.remote(lambda folder: Path(folder, "run.json").is_file())
+    seen = ray.get(
+        [
+            sees.options(
+                num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ).remote(str(path.absolute()))
+            for node in nodes
+        ]
+    )
+    blind = [node["NodeManagerAddress"] for node, ok in zip(nodes, seen, strict=True) if not ok]
+    if blind:
+        raise UsageError(
+            f"{len(blind)} of {len(nodes)} nodes ({', '.join(blind[:5])}) do not see the run directory {path}; "
+            "give --run a path on storage that all nodes mount (NFS, EFS, Lustre)"
+        )

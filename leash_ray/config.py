@@ -4,6 +4,7 @@ One YAML file describes a whole run; each command reads the sections it needs. N
 """
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from leash_ray.errors import UsageError
 from leash_ray.tasks.spec import TaskSpec
@@ -24,16 +26,31 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""What may name a run or a policy: names become folders and files."""
+
+
+def _number(value: Any) -> Any:
+    """``3e-4`` is a number, though YAML 1.1 reads it as a text; ``true`` is none."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return float(value)
+    if isinstance(value, bool | str):
+        raise PydanticCustomError("float_type", "Input should be a valid number")
+    return value
+
+
 PositiveInt = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(strict=False, ge=0.0, le=1.0)]
-NonNegative = Annotated[float, Field(strict=False, ge=0.0)]
-Positive = Annotated[float, Field(strict=False, gt=0.0)]
+Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Share = Annotated[Number, Field(ge=0.0, le=1.0)]
+NonNegative = Annotated[Number, Field(ge=0.0)]
+Positive = Annotated[Number, Field(gt=0.0)]
 
 
 class AutoscalingConfig(Section):
     """Ray Serve's request-based autoscaling of one policy."""
 
-    min_replicas: int = Field(1, ge=0)
+    min_replicas: PositiveInt = 1
     max_replicas: PositiveInt = 2
     target_ongoing_requests: Positive = 8.0
 
@@ -51,6 +68,8 @@ class PolicyConfig(Section):
     tensor_parallel_size: PositiveInt = 1
     cpus: Positive = 0.5
     """Logical Ray CPUs a replica claims: a fraction on a laptop, whole ones on a cluster."""
+    gpus: Positive = 1.0
+    """GPUs of each tensor-parallel worker, on GPU clusters; a fraction lets several engines share one GPU."""
     accelerator_type: str | None = None
     """Ray's name of a GPU type, such as ``A10G``; None: any."""
     max_model_len: int | None = Field(None, ge=8)
@@ -65,7 +84,7 @@ class SamplingConfig(Section):
     n: PositiveInt = 256
     """Completions a problem and policy."""
     temperature: NonNegative = 1.0
-    top_p: Share = 1.0
+    top_p: Annotated[Number, Field(gt=0.0, le=1.0)] = 1.0
     top_k: int = Field(0, ge=0)
     min_p: Share = 0.0
     max_tokens: PositiveInt = 32
@@ -73,6 +92,15 @@ class SamplingConfig(Section):
     """About how many completions are written as one Parquet file, whole or not at all."""
     in_flight: PositiveInt = 4
     """Shards a policy works on at a time: enough to keep the engine's batch full."""
+
+    @model_validator(mode="after")
+    def _draws(self) -> "SamplingConfig":
+        if self.temperature == 0 and self.n > 1:
+            raise ValueError(
+                f"at temperature 0 all n = {self.n} completions of a problem would be equal; set n to 1, or "
+                "temperature above 0"
+            )
+        return self
 
     @property
     def params(self) -> SamplingParams:
@@ -105,6 +133,8 @@ class TrainConfig(Section):
     zero_stage: int = Field(0, ge=0, le=3)
     workers: PositiveInt = 1
     cpus_per_worker: Positive = 0.5
+    gpus_per_worker: Positive = 1.0
+    """On GPU clusters."""
     micro_batch: PositiveInt = 256
     """Completions in one forward and backward pass of one worker."""
     bf16: bool = False
@@ -145,12 +175,14 @@ class RayConfig(Section):
     """None: the cluster that this process runs in, else a new local one."""
     num_cpus: PositiveInt | None = None
     """Logical CPUs of a new local Ray; None: as many as the machine has."""
+    wait_for_nodes: bool = False
+    """On an autoscaling cluster: ask for more than there is now, and wait until it has grown."""
 
 
 class RunConfig(Section):
     """A whole run: train, sample both policies, verify, reduce, report."""
 
-    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field("run", pattern=f"^{NAME.pattern}$")
     seed: int = Field(0, ge=0)
     device: Literal["auto", "cpu", "gpu"] = "auto"
     task: TaskSpec
@@ -163,7 +195,7 @@ class RunConfig(Section):
     verify: VerifyConfig = Field(default_factory=VerifyConfig)
     monitor: MonitorConfig = Field(default_factory=MonitorConfig)
     ray: RayConfig = Field(default_factory=RayConfig)
-    zeta: Annotated[float, Field(strict=False, gt=0.0, lt=1.0)] = 0.05
+    zeta: Annotated[Number, Field(gt=0.0, lt=1.0)] = 0.05
     """1 − confidence of ε = −ln(ζ)/k."""
 
     @model_validator(mode="after")
@@ -174,11 +206,21 @@ class RunConfig(Section):
             if role not in self.policies:
                 raise ValueError(f"policies has no entry {role!r}; it has {', '.join(sorted(self.policies)) or 'none'}")
         for name, policy in self.policies.items():
+            if not NAME.fullmatch(name):
+                raise ValueError(
+                    f"policies has an entry {name!r}: a policy's name becomes a folder, so it is made of letters, "
+                    "digits, '.', '_' and '-', and begins with a letter or a digit"
+                )
             if policy.model is None and not (name == self.trained and self.train):
                 raise ValueError(
                     f"policies.{name}.model is missing; only the trained policy of a run with a "
                     "train section may leave it out"
                 )
+        if self.train and self.policies[self.trained].model is not None:
+            raise ValueError(
+                f"policies.{self.trained}.model is set, so nothing would be trained into it; remove it or the train "
+                "section"
+            )
         return self
 
 

@@ -13,7 +13,7 @@ from leash_ray.config import PolicyConfig
 from leash_ray.errors import RunFailed, UsageError
 from leash_ray.policy import ServedPolicy, app_name, deployment_name
 
-ENDPOINT_APP = "leash-endpoint"
+ENDPOINT = "endpoint"
 EMBEDDED = "embedded:"
 
 # A tiny batch is lost in scheduling; vLLM's own default is 256 sequences.
@@ -72,12 +72,18 @@ def llm_config(name: str, policy: PolicyConfig, model: str, device: Device) -> A
     else:
         deployment["num_replicas"] = policy.replicas
     options: dict[str, Any] = {"runtime_env": {"env_vars": engine_env(device)}}
+    # The replica's own share, above, is the other half of the CPUs.
+    workers = policy.tensor_parallel_size
+    bundle = {"CPU": policy.cpus / 2 / workers}
     if device == "cpu":
         options["accelerator_config"] = {"kind": "cpu"}
-        # The replica's own share is the first bundle's other half.
-        options["placement_group_config"] = {"bundles": [{"CPU": policy.cpus / 2}]}
-    elif policy.accelerator_type:
-        options["accelerator_type"] = policy.accelerator_type
+    else:
+        bundle["GPU"] = policy.gpus
+        if policy.gpus < 1:
+            engine.setdefault("gpu_memory_utilization", round(0.9 * policy.gpus, 3))
+        if policy.accelerator_type:
+            options["accelerator_type"] = policy.accelerator_type
+    options["placement_group_config"] = {"bundles": [bundle] * workers}
     return LLMConfig(
         model_loading_config={"model_id": name, "model_source": model},
         deployment_config=deployment,
@@ -101,17 +107,18 @@ def deploy(
     policies: Mapping[str, PolicyConfig],
     models: Mapping[str, str],
     device: Device,
+    run_token: str,
     endpoint: tuple[str, int] | None = None,
 ) -> dict[str, ServedPolicy]:
-    """Start every policy's deployment at once and wait until all are ready.
+    """Start every policy's deployment at once and wait until all are ready. :func:`stop` takes them down.
 
     Args:
         policies: by name.
         models: resolved model of each policy.
+        run_token: keeps this run's Serve applications apart from another run's on the same cluster.
         endpoint: (host, port) of an OpenAI-compatible endpoint; None: handles only, and no HTTP proxy.
 
     Raises:
-        UsageError: the endpoint's port is in use.
         RunFailed: a deployment did not come up; the message has Serve's reason.
     """
     with _quiet_imports():
@@ -123,27 +130,27 @@ def deploy(
     for name in ("ray.serve", "ray.llm", "ray.data"):  # importing them sets their levels
         logging.getLogger(name).setLevel(logging.WARNING)
     if endpoint:
-        check_port(*endpoint)
         serve.start(http_options={"host": endpoint[0], "port": endpoint[1]}, logging_config=_QUIET)
     else:
         serve.start(proxy_location="Disabled", logging_config=_QUIET)
     configs = {name: llm_config(name, policy, models[name], device) for name, policy in policies.items()}
-    apps = {
-        name: build_llm_deployment(config, name_prefix="PolicyServer:", deployment_cls=PolicyServer)
-        for name, config in configs.items()
-    }
-    try:
-        serve.run_many(
-            [
-                serve.RunTarget(target=app, name=app_name(name), route_prefix=None, logging_config=_QUIET)
-                for name, app in apps.items()
-            ]
+    served = {name: ServedPolicy(name, app_name(name, run_token)) for name in policies}
+    targets = [
+        serve.RunTarget(
+            target=build_llm_deployment(config, name_prefix="PolicyServer:", deployment_cls=PolicyServer),
+            name=served[name].app,
+            route_prefix=None,
+            logging_config=_QUIET,
         )
+        for name, config in configs.items()
+    ]
+    try:
+        serve.run_many(targets)
         if endpoint:
-            _open_endpoint(configs)
+            _open_endpoint(configs, served, run_token)
     except RuntimeError as e:
-        raise RunFailed(f"a policy did not start: {_reason(apps)}") from e
-    return {name: ServedPolicy(name) for name in policies}
+        raise RunFailed(f"a policy did not start: {_reason([s.app for s in served.values()])}") from e
+    return served
 
 
 @contextlib.contextmanager
@@ -159,7 +166,7 @@ def _quiet_imports() -> Iterator[None]:
 _QUIET = {"log_level": "WARNING", "enable_access_log": False}
 
 
-def _open_endpoint(configs: Mapping[str, Any]) -> None:
+def _open_endpoint(configs: Mapping[str, Any], served: Mapping[str, ServedPolicy], run_token: str) -> None:
     """An OpenAI ingress in front of the deployments that already run."""
     from ray import serve
     from ray.llm._internal.serve.core.configs.openai_api_models import to_model_metadata
@@ -168,24 +175,27 @@ def _open_endpoint(configs: Mapping[str, Any]) -> None:
     options = OpenAiIngress.get_deployment_options(list(configs.values()))
     options["ray_actor_options"] = {**options.get("ray_actor_options", {}), "num_cpus": 0.1}
     ingress = serve.deployment(make_fastapi_ingress(OpenAiIngress), **options).bind(
-        llm_deployments={name: serve.get_deployment_handle(deployment_name(name), app_name(name)) for name in configs},
+        llm_deployments={
+            name: serve.get_deployment_handle(deployment_name(name), policy.app) for name, policy in served.items()
+        },
         model_cards={name: to_model_metadata(name, config) for name, config in configs.items()},
         lora_paths={},
     )
-    serve.run(ingress, name=ENDPOINT_APP, route_prefix="/", logging_config=_QUIET)
+    serve.run(ingress, name=app_name(ENDPOINT, run_token), route_prefix="/", logging_config=_QUIET)
 
 
-def _reason(names: Mapping[str, Any]) -> str:
+def _reason(apps: Iterable[str]) -> str:
     """The last line of each failed application's message in Serve's status."""
     from ray import serve
 
     reasons = []
-    for name, app in serve.status().applications.items():
-        for deployment in app.deployments.values():
+    status = serve.status().applications
+    for app in apps:
+        for deployment in status[app].deployments.values() if app in status else ():
             lines = [line for line in deployment.message.splitlines() if line.strip()]
-            if lines and app.status != "RUNNING":
-                reasons.append(f"{name}: {lines[-1].strip()}")
-    return "; ".join(reasons) or f"see Ray's logs for {', '.join(names)} (ray logs, or the Ray dashboard)"
+            if lines and status[app].status != "RUNNING":
+                reasons.append(lines[-1].strip())
+    return "; ".join(reasons) or "see Ray's logs (ray logs, or the Ray dashboard)"
 
 
 def check_port(host: str, port: int) -> None:
@@ -202,10 +212,10 @@ def check_port(host: str, port: int) -> None:
             raise UsageError(f"cannot listen on {host}:{port} ({e.strerror}); choose another with --port") from e
 
 
-def stop(names: Iterable[str]) -> None:
-    """Take these policies down, and the endpoint; whatever else the cluster's Serve runs stays."""
+def stop(names: Iterable[str], run_token: str) -> None:
+    """Take these policies of the run down, and its endpoint; whatever else the cluster's Serve runs stays."""
     from ray import serve
 
-    for app in (ENDPOINT_APP, *map(app_name, names)):
+    for name in (ENDPOINT, *names):
         with contextlib.suppress(Exception):  # on the way out: nothing left to save
-            serve.delete(app)
+            serve.delete(app_name(name, run_token))

@@ -1,4 +1,5 @@
-"""Whole files or none: every file of a run is written under a temporary name, then renamed."""
+"""Whole files or none: every file of a run is written under a temporary name, then renamed; temporary and hidden names
+are never read."""
 
 import errno
 import json
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from leash_ray.errors import RunFailed
+
+PARQUET = (".parquet", ".pq")
+"""How the names of Parquet files end."""
 
 
 @contextmanager
@@ -45,3 +49,14 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as JSON (undefined numbers must already be None)."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def parquet_files(folder: Path) -> list[Path]:
+    """The Parquet files below ``folder``, sorted, without those that are hidden or temporary or in such a folder."""
+    files = (f for suffix in PARQUET for f in folder.rglob(f"*{suffix}"))
+    return sorted(f for f in files if f.is_file() and all(map(is_visible, f.relative_to(folder).parts)))
+
+
+def is_visible(name: str) -> bool:
+    """Whether a name is neither hidden nor temporary."""
+    return not name.startswith((".", "_"))

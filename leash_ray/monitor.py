@@ -77,7 +77,7 @@ class Monitor:
     @property
     def url(self) -> str | None:
         """Where to watch the run, when it is online."""
-        return getattr(self._wandb, "url", None) or None
+        return self._wandb.url if self._wandb is not None and self.mode == "online" else None
 
     def log(self, stage: str, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Append one row for ``stage``, at ``step`` of that stage. Never raises.

@@ -4,8 +4,9 @@
 """
 
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from leash_ray.errors import RunFailed, UsageError
 from leash_ray.types import CompletionBatch, Problem, SampleRequest, SamplingParams
@@ -13,10 +14,11 @@ from leash_ray.types import CompletionBatch, Problem, SampleRequest, SamplingPar
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
 
-REQUEST_TIMEOUT_S = 3600.0
+T = TypeVar("T")
+
 SYNC_TIMEOUT_S = 600.0
-RETRY_WAITS_S = (2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 60.0)
-"""Serve needs about a minute to replace a dead replica."""
+RETRY_WAITS_S = (0.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 120.0, 240.0)
+"""Waits before each try. Serve needs about a minute to replace a dead replica, and longer where a node must come."""
 
 
 class Policy(Protocol):
@@ -27,52 +29,50 @@ class Policy(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
 class ServedPolicy:
-    """A client of the Serve deployment of one policy. Cheap to make, in any process of the cluster.
+    """A client of the Serve deployment of one policy. Cheap to make, and to send to any process of the cluster.
 
-    Args:
-        name: of the policy.
-        version: the only version whose completions are wanted; None: whatever is served.
-        weights: Hugging Face folder with that version's weights, on storage that the replicas see.
+    A replica that dies takes its requests with it: they are drawn again, from the same random streams, when Serve has
+    brought it back. It comes back with the weights it was deployed with, so its version is checked before it samples,
+    and the right weights are handed to it.
     """
 
-    def __init__(self, name: str, version: int | None = None, weights: str | None = None):
-        self.name, self.version, self.weights = name, version, weights
+    name: str
+    app: str
+    """Name of the Serve application; each run has its own, so that runs of one cluster stay apart."""
+    version: int | None = None
+    """The only version whose completions are wanted; None: whatever is served."""
+    weights: str | None = None
+    """Hugging Face folder with that version's weights, on storage that the replicas see."""
+
+    def at(self, version: int, weights: str | None = None) -> "ServedPolicy":
+        """The same policy, pinned to one version."""
+        return replace(self, version=version, weights=weights)
 
     @property
     def _handle(self) -> "DeploymentHandle":
         from ray import serve
 
-        return serve.get_deployment_handle(deployment_name(self.name), app_name(self.name))
+        return serve.get_deployment_handle(deployment_name(self.name), self.app)
 
     def sample(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[CompletionBatch]:
         """One batch of completions a request.
 
-        A replica that dies takes its requests with it: they are drawn again, from the same random streams, when
-        Serve has brought it back. It comes back with the weights it was deployed with, so its version is checked,
-        and the right weights are handed to it.
-
         Raises:
-            RunFailed: the policy did not come back, or keeps answering with another version.
+            RunFailed: the policy did not come back, or has another version and its weights are not known here.
         """
-        from ray.exceptions import RayError, RayTaskError
 
-        failure = "it never answered"
-        for wait_s in RETRY_WAITS_S:
-            try:
-                batches = self._handle.sample.remote(list(requests), params).result(timeout_s=REQUEST_TIMEOUT_S)
-                if self.version is None or all(batch.version == self.version for batch in batches):
-                    return batches
-                failure = f"it answers with version {batches[0].version}, not {self.version}"
-                if self.weights is None:
-                    break
+        def draw() -> list[CompletionBatch] | None:
+            # No deadline: only the caller knows how long its completions take. A replica that dies is an error.
+            batches = self._handle.sample.remote(list(requests), params, self.version).result()
+            if batches is None:
+                if self.weights is None or self.version is None:
+                    raise RunFailed(f"policy {self.name!r} no longer has version {self.version} (it was restarted)")
                 self.load_weights(self.weights, self.version)
-            except RayError as e:
-                if isinstance(e, RayTaskError) and isinstance(e.cause, ValueError):
-                    raise  # the request itself is wrong: it would fail again
-                failure = str(e).strip().splitlines()[-1]
-                time.sleep(wait_s)
-        raise RunFailed(f"policy {self.name!r} cannot be sampled: {failure}")
+            return batches
+
+        return self._until_answered("sampled", draw)
 
     def load_weights(self, path: str, version: int) -> None:
         """Give every replica the weights in the Hugging Face folder ``path``; their version becomes ``version``.
@@ -80,9 +80,29 @@ class ServedPolicy:
         Raises:
             RunFailed: a replica did not take them.
         """
-        loaded = self._handle.broadcast("load_weights", path, version).results(timeout_s=SYNC_TIMEOUT_S)
-        if not loaded or any(v != version for v in loaded):
-            raise RunFailed(f"policy {self.name!r} did not take the weights of version {version} (replicas: {loaded})")
+
+        def push() -> bool | None:
+            loaded = self._handle.broadcast("load_weights", path, version).results(timeout_s=SYNC_TIMEOUT_S)
+            return True if loaded and all(v == version for v in loaded) else None
+
+        self._until_answered(f"given the weights of version {version}", push)
+
+    def _until_answered(self, what: str, ask: Callable[[], T | None]) -> T:
+        """``ask`` until it answers; errors of Ray are a replica's death, unless the request itself is at fault."""
+        from ray.exceptions import RayError, RayTaskError
+
+        failure = "no replica took it"
+        for wait_s in RETRY_WAITS_S:
+            time.sleep(wait_s)
+            try:
+                answer = ask()
+                if answer is not None:
+                    return answer
+            except (RayError, TimeoutError) as e:
+                if isinstance(e, RayTaskError) and isinstance(e.cause, ValueError | TypeError):
+                    raise  # it would fail again
+                failure = (str(e).strip().splitlines() or [type(e).__name__])[-1]
+        raise RunFailed(f"policy {self.name!r} could not be {what}: {failure}")
 
     def describe(self) -> dict[str, Any]:
         """``version`` and ``max_model_len`` (tokens) of one replica."""
@@ -106,8 +126,9 @@ class ServedPolicy:
             )
 
 
-def app_name(policy: str) -> str:
-    return f"policy-{policy}"
+def app_name(policy: str, run_token: str) -> str:
+    """Name of a policy's Serve application in the run that ``run_token`` names."""
+    return f"leash-{run_token}-{policy}"
 
 
 def deployment_name(policy: str) -> str:

@@ -18,12 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from leash_ray.errors import UsageError
+from leash_ray.estimates import Estimates, estimate
+from leash_ray.files import PARQUET, is_visible, parquet_files
 from leash_ray.reducers import READ_COLUMNS, CompletionsState, state_of_block
-from leash_ray.stats.estimates import Estimates, estimate
 
 __all__ = ["Estimates", "find_files", "reduce_paths", "reduce_state"]
 
-_PARQUET = (".parquet", ".pq")
 _JSONL = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 _PIECE_ROWS = 2_000_000  # about 0.3 GB while a piece is reduced
 _SMALL_PIECE_ROWS = 250_000  # below this a task costs more to start than to run
@@ -95,28 +95,19 @@ def find_files(paths: Sequence[str | Path]) -> list[Path]:
         if not path.exists():
             globbed = map(Path, glob.glob(str(path), recursive=True))
             # A wildcard finds no hidden or temporary names; a pattern that spells one out does.
-            matches = [m for m in globbed if all(_is_visible(part) or part in path.parts for part in m.parts)]
+            matches = [m for m in globbed if all(is_visible(part) or part in path.parts for part in m.parts)]
             if not matches:
                 raise UsageError(f"no such file or folder: {given}")
-        files = [file for m in matches for file in (_files_below(m) if m.is_dir() else [m])]
+        files = [file for m in matches for file in (parquet_files(m) if m.is_dir() else [m])]
         if not files:
             raise UsageError(f"no Parquet files in {given} (JSONL files are read when named: {given}/*.jsonl)")
         for file in files:
-            if not file.name.endswith(_PARQUET + _JSONL):
-                raise UsageError(f"cannot read {file}: expected one of {', '.join(_PARQUET + _JSONL)}")
+            if not file.name.endswith(PARQUET + _JSONL):
+                raise UsageError(f"cannot read {file}: expected one of {', '.join(PARQUET + _JSONL)}")
             found[file.resolve()] = file
     if not found:
         raise UsageError("no paths to reduce: name completions tables, or the folder that holds them")
     return sorted(found.values())
-
-
-def _files_below(folder: Path) -> list[Path]:
-    files = (f for suffix in _PARQUET for f in folder.rglob(f"*{suffix}"))
-    return sorted(f for f in files if f.is_file() and all(map(_is_visible, f.relative_to(folder).parts)))
-
-
-def _is_visible(name: str) -> bool:
-    return not name.startswith((".", "_"))
 
 
 def _pieces(files: Sequence[Path], rows: int) -> Iterator[Piece]:
@@ -194,7 +185,7 @@ def _on_ray(files: Sequence[Path], policies: Sequence[str] | None) -> Iterator[C
 
     from leash_ray.cluster import connect, quiet_ray_data
 
-    n_rows = sum(sum(_row_group_rows(f)) for f in files if f.name.endswith(_PARQUET))  # refuses before Ray starts
+    n_rows = sum(sum(_row_group_rows(f)) for f in files if f.name.endswith(PARQUET))  # refuses before Ray starts
     if not ray.is_initialized():
         connect()
     quiet_ray_data()

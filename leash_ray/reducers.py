@@ -6,8 +6,9 @@ it is an integer count, sum, minimum or maximum:
 
 - log-probabilities are summed in fixed point, in units of 2**-24 nats: exact for float32 values from 0.5 nats upwards,
   within 3e-8 nats a completion below; a float sum would depend on the order of the blocks;
-- which sample indices were seen is kept as runs [start, stop) with a multiplicity. Runs merge by adding multiplicities,
-  so duplicate keys are found exactly, wherever the copies were, and a complete problem costs one row.
+- which sample indices were seen, ERRORs apart from the scored, is kept as runs [start, stop) with a multiplicity. Runs
+  merge by adding multiplicities, so duplicate keys are found exactly, wherever the copies were, and a complete problem
+  costs one row. They also say how many scored samples come before a sample, whatever gaps and ERRORs there are.
 
 A value that is null, or whose column is missing, makes the statistics that need it missing (NaN); the other statistics
 are unaffected, and how many rows lacked it is kept.
@@ -49,12 +50,12 @@ _SUMS: Final = (
 )
 _S, _I = pa.large_string(), pa.int64()
 _PROBLEMS = pa.schema(
-    [(c, _S) for c in (*_KEY, "task_min", "task_max")]
-    + [(c, _I) for c in ("first_correct", "first_error")]
-    + [(c, _I) for c in _SUMS]
+    [(c, _S) for c in (*_KEY, "task_min", "task_max")] + [("first_correct", _I)] + [(c, _I) for c in _SUMS]
 )
-_ANSWERS = pa.schema([("policy", _S), ("problem_id", _S), ("answer", _S), ("verdict", _S), ("count", _I)])
-_RUNS = pa.schema([("policy", _S), ("problem_id", _S), ("start", _I), ("stop", _I), ("multiplicity", _I)])
+_ANSWERS = pa.schema([(c, _S) for c in (*_KEY, "answer", "verdict")] + [("count", _I), ("first", _I)])
+_RUNS = pa.schema(
+    [("policy", _S), ("problem_id", _S), ("scored", pa.bool_())] + [(c, _I) for c in ("start", "stop", "multiplicity")]
+)
 _POLICIES = pa.schema([("policy", _S), ("count", _I)])
 
 
@@ -63,11 +64,12 @@ class CompletionsState:
     """What is known about the completions seen so far. Four Arrow tables, each with unique keys."""
 
     problems: pa.Table
-    """One row per (policy, problem_id): counts per verdict, sums, first CORRECT and first ERROR sample index."""
+    """One row per (policy, problem_id): counts per verdict, sums, first CORRECT sample index."""
     answers: pa.Table
-    """(policy, problem_id, answer, verdict) -> count. A null answer is "NA". No ERROR rows."""
+    """(policy, problem_id, answer, verdict) -> count, first sample index. A null answer is "NA". No ERROR rows."""
     runs: pa.Table
-    """(policy, problem_id): sample indices [start, stop) seen ``multiplicity`` times; maximal, disjoint runs."""
+    """(policy, problem_id, scored): sample indices [start, stop) seen ``multiplicity`` times; maximal, disjoint runs.
+    The ERROR rows are the ones that are not scored."""
     policies: pa.Table
     """policy -> rows, also of the policies that were not asked for."""
 
@@ -89,15 +91,15 @@ class CompletionsState:
             .agg(
                 pl.col("task_min").min(),
                 pl.col("task_max").max(),
-                pl.col("first_correct", "first_error").min(),
+                pl.col("first_correct").min(),
                 pl.col(*_SUMS).sum(),
             )
         )
         answers = _concat([s.answers for s in states])
-        answers = answers.group_by(*_KEY, "answer", "verdict").agg(pl.col("count").sum())
+        answers = answers.group_by(*_KEY, "answer", "verdict").agg(pl.col("count").sum(), pl.col("first").min())
         keys = problems.select(_KEY).with_row_index("row")
         runs = _concat([s.runs for s in states]).join(keys, on=_KEY, how="left", maintain_order="left")
-        group = runs["row"].to_numpy().astype(np.int64)
+        group = 2 * runs["row"].to_numpy().astype(np.int64) + runs["scored"].to_numpy()
         policies = _concat([s.policies for s in states]).group_by("policy").agg(pl.col("count").sum())
         return CompletionsState(
             _arrow(problems, _PROBLEMS),
@@ -114,9 +116,10 @@ class CompletionsState:
         """
         problems = _frame(self.problems).sort(_KEY)
         _refuse_two_tasks(problems)
-        runs = _frame(self.runs)
-        _refuse_duplicates(runs)
         keys = problems.select(_KEY).with_row_index("row")
+        runs = _frame(self.runs).join(keys, on=_KEY, how="left")
+        _refuse_duplicates(keys, runs)
+        scored = runs.filter("scored").sort("row", "start")
         answers = _frame(self.answers).join(keys, on=_KEY, how="left")
         correct = answers.filter(pl.col("verdict") == "CORRECT", pl.col("answer").is_not_null())
         # One count per (problem, answer), whatever its verdict; a null answer is "NA". Entropy is a float sum, so its
@@ -127,14 +130,16 @@ class CompletionsState:
         entropy = answer_entropies_nats(pooled["count"].to_numpy(), pooled["row"].to_numpy(), len(problems))
         distinct = np.bincount(pooled.filter(pl.col("answer").is_not_null())["row"], minlength=len(problems))
         n_correct = np.bincount(correct["row"], minlength=len(problems))
-        correct = correct.select(*_KEY, "answer").sort(*_KEY, "answer")
+        correct = correct.with_columns(scored_before=_scored_before(scored, correct["row"], correct["first"]))
+        correct = correct.select(*_KEY, "answer", "scored_before").sort(*_KEY, "answer")
 
-        from_zero = runs.filter(pl.col("start") == 0).select(*_KEY, observed="stop")
+        from_zero = scored.filter(pl.col("start") == 0).select(*_KEY, observed="stop")
         problems = (
             problems.join(from_zero, on=_KEY, how="left", maintain_order="left")
             .with_columns(
                 n=pl.sum_horizontal(*(v for v in _VERDICTS if v != "ERROR")),
-                observed=pl.min_horizontal(pl.col("observed").fill_null(0), "first_error"),
+                scored_before_correct=_scored_before(scored, keys["row"], problems["first_correct"]),
+                observed=pl.col("observed").fill_null(0),
                 answer_entropy=pl.Series(np.where(unknown, np.nan, entropy)),
                 distinct_answers=_null_where(unknown, distinct),
                 distinct_correct_answers=_null_where(correct_unknown, n_correct),
@@ -151,11 +156,13 @@ class Reduced:
 
     problems: pl.DataFrame
     """One row per (policy, problem_id), sorted: task; counts CORRECT .. ERROR; n (scored: all but ERROR);
-    first_correct (null: none); observed (indices 0 .. observed-1 are all there and scored); sums and the numbers of
-    rows behind them; answer_entropy (nats, NaN: missing); distinct_answers and distinct_correct_answers (null: missing;
-    "NA" is not among them)."""
+    first_correct (null: none); scored_before_correct (how many scored samples have a lower index than that one, null:
+    none); observed (indices 0 .. observed-1 are all there and scored); sums and the numbers of rows behind them;
+    answer_entropy (nats, NaN: missing); distinct_answers and distinct_correct_answers (null: missing; "NA" is not among
+    them)."""
     correct_answers: pl.DataFrame
-    """Distinct (policy, problem_id, answer) with a CORRECT verdict, sorted."""
+    """Distinct (policy, problem_id, answer) with a CORRECT verdict, sorted; scored_before: how many scored samples of
+    the problem have a lower index than the first such sample."""
     policies: dict[str, int]
     """Rows per policy, of every policy in the data."""
 
@@ -203,7 +210,7 @@ def state_of_block(block: pa.Table | pa.RecordBatch, policies: Collection[str] |
     problems = rows.group_by("group").agg(
         pl.col("task_min").min(),
         pl.col("task_max").max(),
-        pl.col("first_correct", "first_error").min(),
+        pl.col("first_correct").min(),
         *((pl.col("verdict") == i).sum().alias(v) for i, v in enumerate(_VERDICTS)),
         pl.col(*_SUMS[len(_VERDICTS) :]).sum(),
     )
@@ -215,9 +222,12 @@ def state_of_block(block: pa.Table | pa.RecordBatch, policies: Collection[str] |
     # One integer key: groups x answers x verdicts of one block stay far below 2**63.
     answers = (
         rows.filter(pl.col("verdict") != _CODE["ERROR"])
-        .select(key=(pl.col("group") * (len(answer_texts) + 1) + pl.col("answer")) * len(_VERDICTS) + pl.col("verdict"))
+        .select(
+            "index",
+            key=(pl.col("group") * (len(answer_texts) + 1) + pl.col("answer")) * len(_VERDICTS) + pl.col("verdict"),
+        )
         .group_by("key")
-        .agg(pl.len().alias("count"))
+        .agg(pl.len().alias("count"), pl.col("index").min().alias("first"))
         .with_columns(cell=pl.col("key") // len(_VERDICTS), verdict=pl.col("key") % len(_VERDICTS))
     )
     answer_codes = (answers["cell"] % (len(answer_texts) + 1)).to_numpy()
@@ -228,7 +238,8 @@ def state_of_block(block: pa.Table | pa.RecordBatch, policies: Collection[str] |
     )
     dense = np.full(len(policy_names) * len(problem_ids), -1)
     dense[problems["group"].to_numpy()] = np.arange(len(problems))
-    runs = _runs_table(problems.select(_KEY), runs_of_values(dense[group], index))
+    scored = rows["verdict"].to_numpy() != _CODE["ERROR"]
+    runs = _runs_table(problems.select(_KEY), runs_of_values(2 * dense[group] + scored, index))
     return CompletionsState(_arrow(problems, _PROBLEMS), _arrow(answers, _ANSWERS), runs, _arrow(present, _POLICIES))
 
 
@@ -269,7 +280,6 @@ def _rows(
     rows = rows.with_columns(
         task_max="task_min",
         first_correct=pl.when(pl.col("verdict") == _CODE["CORRECT"]).then("index"),
-        first_error=pl.when(pl.col("verdict") == _CODE["ERROR"]).then("index"),
         n_tokens_rows=pl.col("n_tokens").is_not_null().cast(pl.Int64),
         logprob_units=when_scored.then((pl.col("nats") / NATS_UNIT).round()).cast(pl.Int64),
         logprob_tokens=when_scored.then("n_tokens"),
@@ -294,9 +304,29 @@ def _sample_indices(table: pa.Table) -> NDArray[np.int64]:
 
 
 def _runs_table(keys: pl.DataFrame, runs: Runs) -> pa.Table:
-    """Runs whose group numbers are rows of ``keys`` (policy, problem_id)."""
-    frame = keys[runs.group] if len(runs.group) else keys.clear()
+    """Runs whose group numbers are 2 * row of ``keys`` (policy, problem_id) + whether they are scored."""
+    frame = keys[runs.group // 2] if len(runs.group) else keys.clear()
+    frame = frame.with_columns(scored=runs.group % 2 == 1)
     return _arrow(frame.with_columns(start=runs.start, stop=runs.stop, multiplicity=runs.multiplicity), _RUNS)
+
+
+def _scored_before(scored: pl.DataFrame, row: pl.Series, index: pl.Series) -> pl.Series:
+    """How many scored samples of a problem come before one of them; null where ``index`` is.
+
+    Args:
+        scored: disjoint runs of multiplicity 1, sorted by row, then start.
+        row: the problem's row, of each sample asked about.
+        index: the sample's index, in one of the runs of its row.
+    """
+    rows, start, stop = (scored[c].to_numpy().astype(np.int64) for c in ("row", "start", "stop"))
+    total = np.cumsum(stop - start) - (stop - start)  # before each run, over all rows
+    asked = index.is_not_null().to_numpy()
+    row_asked, index_asked = (s.filter(pl.Series(asked)).to_numpy().astype(np.int64) for s in (row, index))
+    run = np.searchsorted((rows << 32) | start, (row_asked << 32) | index_asked, side="right") - 1
+    before = total[run] + index_asked - start[run] - total[np.searchsorted(rows, row_asked)]
+    found = np.zeros(len(asked), dtype=np.int64)
+    found[asked] = before
+    return _null_where(~asked, found)
 
 
 def _refuse_two_tasks(problems: pl.DataFrame) -> None:
@@ -310,10 +340,15 @@ def _refuse_two_tasks(problems: pl.DataFrame) -> None:
         )
 
 
-def _refuse_duplicates(runs: pl.DataFrame) -> None:
-    again = runs.filter(pl.col("multiplicity") > 1).sort(*_KEY, "start")
-    if not len(again):
+def _refuse_duplicates(keys: pl.DataFrame, runs: pl.DataFrame) -> None:
+    # One copy of a sample may be an ERROR and another not.
+    columns = (runs[c].to_numpy().astype(np.int64) for c in ("row", "start", "stop", "multiplicity"))
+    both = add_runs(Runs(*columns))
+    twice = both.multiplicity > 1
+    if not twice.any():
         return
+    again = keys[both.group[twice]].drop("row")
+    again = again.with_columns(start=both.start[twice], stop=both.stop[twice], times=both.multiplicity[twice])
     n_keys = int((again["stop"] - again["start"]).sum())
     shown: list[str] = []
     for policy, problem, start, stop, times in again.head(10).iter_rows():

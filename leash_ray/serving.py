@@ -43,17 +43,26 @@ class PolicyServer(LLMServer):
         self._idle = asyncio.Condition()
         self._syncing = False
 
-    async def sample(self, requests: list[SampleRequest], params: SamplingParams) -> list[CompletionBatch]:
-        """Draw every request's completions; one batch a request, in order.
+    async def sample(
+        self, requests: list[SampleRequest], params: SamplingParams, version: int | None = None
+    ) -> list[CompletionBatch] | None:
+        """Draw every request's completions; one batch a request, in order. None: this replica is not at ``version``.
 
         New weights wait until these completions are done, so no completion mixes two versions.
         """
         async with self._idle:
             await self._idle.wait_for(lambda: not self._syncing)
+            if version is not None and version != self._version:
+                return None
             self._in_flight += 1
+            current = self._version
         try:
-            version = self._version
-            return list(await asyncio.gather(*(self._sample_one(r, params, version) for r in requests)))
+            # A group: when one request fails, the others are cancelled before the replica counts as idle.
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._sample_one(r, params, current)) for r in requests]
+            return [task.result() for task in tasks]
+        except BaseExceptionGroup as e:
+            raise e.exceptions[0] from None
         finally:
             async with self._idle:
                 self._in_flight -= 1
@@ -81,6 +90,8 @@ class PolicyServer(LLMServer):
             final = output
         assert final is not None and len(final.outputs) == request.n
         outputs = sorted(final.outputs, key=lambda o: o.index)
+        if any(o.finish_reason not in ("stop", "length") for o in outputs):
+            raise RuntimeError(f"vLLM ended a completion early: {[o.finish_reason for o in outputs]}")
         ids = [np.asarray(o.token_ids, dtype=np.int32) for o in outputs]
         logprobs = [np.asarray(_sampled_logprobs(o.logprobs), dtype=np.float32) for o in outputs]
         texts = await asyncio.to_thread(tokenizer.batch_decode, [i.tolist() for i in ids], skip_special_tokens=True)
@@ -90,7 +101,7 @@ class PolicyServer(LLMServer):
             logprobs_T=np.concatenate(logprobs),
             offsets=np.concatenate([[0], np.cumsum([len(i) for i in ids])]).astype(np.int64),
             texts=texts,
-            finish_reasons=[o.finish_reason or "stop" for o in outputs],
+            finish_reasons=[o.finish_reason for o in outputs],
             version=version,
         )
 
@@ -102,10 +113,12 @@ class PolicyServer(LLMServer):
         async with self._idle:
             await self._idle.wait_for(lambda: not self._syncing)
             self._syncing = True
-            await self._idle.wait_for(lambda: self._in_flight == 0)
         try:
+            async with self._idle:
+                await self._idle.wait_for(lambda: self._in_flight == 0)
             await self.collective_rpc("leash_reload_weights", args=(path,))
-            await self.reset_prefix_cache()
+            if not await self.engine._engine_client.reset_prefix_cache():
+                raise RuntimeError("vLLM kept keys and values of the old weights")
             self._version = version
         finally:
             async with self._idle:
@@ -114,7 +127,7 @@ class PolicyServer(LLMServer):
         return version
 
     async def describe(self) -> dict[str, Any]:
-        """Version, context length and the sampler's process, for the driver and for tests."""
+        """Version and context length (tokens)."""
         return {"version": self._version, "max_model_len": self.engine._engine_client.model_config.max_model_len}
 
     async def count_tokens(self, prompts: list[str]) -> list[int]:

@@ -1,5 +1,6 @@
 """What the stages of one command share: the run directory, the problems, Ray, served policies, verifiers."""
 
+import hashlib
 import json
 import shutil
 import time
@@ -21,7 +22,11 @@ from leash_ray.run_dir import RunDir
 from leash_ray.tasks import load_problems
 from leash_ray.types import Problem
 
-MAY_CHANGE = ("name", "device", "monitor", "ray", "verify", "policies.base.cpus", "policies.trained.cpus")
+MAY_CHANGE = (
+    *("name", "monitor", "ray", "verify", "sampling.in_flight"),
+    *("train.cpus_per_worker", "train.gpus_per_worker", "train.keep_checkpoints"),
+)
+MAY_CHANGE_OF_A_POLICY = ("cpus", "gpus", "accelerator_type", "replicas", "autoscaling", "tensor_parallel_size")
 """Config keys that say how a run runs and not what it computes: a resumed run may have others."""
 
 Say = Callable[[str], None]
@@ -36,7 +41,14 @@ class Session:
     say: Say
     _device: Device | None = None
     _policies: dict[str, ServedPolicy] = field(default_factory=dict)
+    _deployed: list[str] = field(default_factory=list)
     _verifier: Any = None
+
+    @property
+    def run_token(self) -> str:
+        """Keeps what this run starts on a cluster apart from what others start."""
+        made = self.run.info.get("created", "")
+        return hashlib.blake2b(f"{self.run.path.absolute()} {made}".encode(), digest_size=4).hexdigest()
 
     @property
     def device(self) -> Device:
@@ -57,12 +69,15 @@ class Session:
         """Deploy the policies of ``models`` that are not up yet, after checking that all fits at once."""
         wanted = {name: model for name, model in models.items() if name not in self._policies}
         if wanted:
-            line = cluster.require(claims(self.config, [*self._policies, *wanted], self.device, training))
+            asked = claims(self.config, [*self._policies, *wanted], self.device, training)
+            line = cluster.require(asked, wait=self.config.ray.wait_for_nodes)
+            cluster.require_shared(self.run.path)
             self.say(f"{line}; starting {' and '.join(wanted)} on Ray Serve (about a minute on a laptop)")
             started_s = time.monotonic()
             self.verifier  # noqa: B018  (its processes start while the engines load)
+            self._deployed += wanted  # before they are: what starts half must be taken down, too
             policies = {name: self.config.policies[name] for name in wanted}
-            self._policies |= deploy(policies, wanted, self.device)
+            self._policies |= deploy(policies, wanted, self.device, self.run_token)
             self.say(f"serving {', '.join(wanted)} after {time.monotonic() - started_s:.0f} s")
         return {name: self._policies[name] for name in models}
 
@@ -70,9 +85,9 @@ class Session:
         if self._verifier is not None:
             self._verifier.stop()
             self._verifier = None
-        if self._policies:
-            stop_serving(self._policies)
-            self._policies = {}
+        if self._deployed:
+            stop_serving(self._deployed, self.run_token)
+            self._policies, self._deployed = {}, []
 
 
 @contextmanager
@@ -85,27 +100,33 @@ def session(config: RunConfig, run: RunDir, say: Say) -> Iterator[Session]:
         except UsageError:
             # What was asked for cannot be done, so it will be asked for differently: a directory that holds nothing
             # but the refused config would be in the way.
-            if not any(p.exists() for p in (run.completions, run.checkpoints, run.metrics_jsonl, run.stages_json)):
+            made = (*run.completions.rglob("*.parquet"), *run.checkpoints.iterdir())
+            if not made and not run.metrics_jsonl.exists():
                 shutil.rmtree(run.path)
             raise
         finally:
             current.close()
 
 
-def claims(config: RunConfig, policies: Sequence[str], device: Device, training: bool) -> list[cluster.Claim]:
-    """What the command holds of the cluster while it runs."""
+def policy_claims(config: RunConfig, policies: Sequence[str], device: Device) -> list[cluster.Claim]:
+    """What the replicas of these policies hold of the cluster."""
     held = []
     for name in policies:
         policy = config.policies[name]
         replicas = policy.autoscaling.max_replicas if policy.autoscaling else policy.replicas
-        gpus = replicas * policy.tensor_parallel_size if device == "gpu" else 0
+        gpus = replicas * policy.tensor_parallel_size * policy.gpus if device == "gpu" else 0
         held.append(cluster.Claim(f"{replicas} x {name}", replicas * policy.cpus, gpus))
+    return held
+
+
+def claims(config: RunConfig, policies: Sequence[str], device: Device, training: bool) -> list[cluster.Claim]:
+    """What the command holds of the cluster while it runs."""
+    held = policy_claims(config, policies, device)
     held.append(cluster.Claim("verifiers", config.verify.actors * config.verify.cpus))
     if training and config.train:
         workers = config.train.workers
-        held.append(
-            cluster.Claim(f"{workers} x trainer", workers * config.train.cpus_per_worker, workers * (device == "gpu"))
-        )
+        gpus = workers * config.train.gpus_per_worker if device == "gpu" else 0
+        held.append(cluster.Claim(f"{workers} x trainer", workers * config.train.cpus_per_worker, gpus))
     else:
         from leash_ray.sample import SAMPLING_CPUS
 
@@ -143,7 +164,9 @@ def open_run(config: RunConfig, path: Path, resume: bool) -> RunDir:
 
 
 def _create(config: RunConfig, path: Path, resume: bool) -> RunDir:
-    return RunDir.create(path, config.model_dump(mode="json"), config.seed, resume=resume, may_change=MAY_CHANGE)
+    of_policies = [f"policies.{name}.{key}" for name in config.policies for key in MAY_CHANGE_OF_A_POLICY]
+    may_change = [*MAY_CHANGE, *of_policies]
+    return RunDir.create(path, config.model_dump(mode="json"), config.seed, resume=resume, may_change=may_change)
 
 
 def problems_of(config: RunConfig, run: RunDir) -> list[Problem]:

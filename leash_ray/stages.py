@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from leash_ray.config import RunConfig
+from leash_ray.config import RunConfig, parse_config
 from leash_ray.errors import UsageError
 from leash_ray.files import atomic_path, write_json
 from leash_ray.monitor import Monitor
-from leash_ray.policy import ServedPolicy
 from leash_ray.progress import Progress, follow_training
 from leash_ray.run_dir import RunDir, require_free_space
 from leash_ray.session import Say, Session, models_of, open_run, problems_of, session, training_problems
@@ -44,7 +43,7 @@ def train(current: Session) -> Path:
                 run_config=config.model_dump(mode="json"),
                 run_name=run.name,
                 model=models[config.trained],
-                policy=config.trained,
+                policy=policy,
                 problems=problems,
                 seed=config.seed,
                 cpu=current.device == "cpu",
@@ -77,14 +76,19 @@ def sample(current: Session) -> Path:
     )
     missing = missing_shards(run.completions, shards)
     total = {name: config.sampling.n * len(problems) for name in (config.base, config.trained)}
-    require_free_space(run.path, 200 * sum(s.n_rows for s in missing), "the completions")
+    per_row_bytes = 200 + 2 * config.sampling.max_tokens  # ids and text, compressed
+    require_free_space(run.path, per_row_bytes * sum(s.n_rows for s in missing), "the completions")
     if missing:
         served = current.serve(models, training=False)
         for policy in served.values():
             policy.check_prompts(problems, config.sampling.max_tokens)
         if version:  # the trained policy may have been deployed before it was trained
-            served[config.trained] = ServedPolicy(config.trained, version, models[config.trained])
             served[config.trained].load_weights(models[config.trained], version)
+        # A replica that is replaced in mid-run must not go on with other weights.
+        served = {
+            config.base: served[config.base].at(0),
+            config.trained: served[config.trained].at(version, models[config.trained]),
+        }
         done = Counter(total)
         for shard in missing:
             done[shard.policy] -= shard.n_rows
@@ -93,14 +97,14 @@ def sample(current: Session) -> Path:
             f"{config.base} and {config.trained} ({len(shards) - len(missing)} of {len(shards)} shards are there)"
         )
         progress = Progress(total, done, current.say)
-        with _monitor(current) as monitor:
+        with _monitor(run, config) as monitor:
             if monitor.url:
                 current.say(f"watch {monitor.url}")
             for i, row in enumerate(
                 sample_shards(
                     missing, run.completions, problems, config.sampling, config.seed, served, current.verifier
                 ),
-                1,
+                len(shards) - len(missing) + 1,
             ):
                 progress.add(row["policy"], row["completions"], row["tokens"], row[Verdict.CORRECT], row[Verdict.ERROR])
                 monitor.log("sample", progress.metrics(), step=i)
@@ -109,28 +113,24 @@ def sample(current: Session) -> Path:
     return run.completions
 
 
-def _monitor(current: Session) -> Monitor:
-    config = current.config
+def _monitor(run: RunDir, config: RunConfig) -> Monitor:
     return Monitor(
-        current.run.path,
+        run.path,
         wandb_mode=config.monitor.wandb,
         project=config.monitor.project,
-        name=current.run.name,
+        name=run.name,
         config=config.model_dump(mode="json"),
     )
 
 
 def reduce(current: Session) -> dict[str, Any]:
     """Completions to estimates: writes ``support.json`` and ``per_problem.parquet``, logs the numbers."""
-    config, run = current.config, current.run
+    config = current.config
     current.device  # noqa: B018  (joins Ray as the config says)
-    support = _reduce_run(run, config.base, config.trained, config.zeta)
-    with _monitor(current) as monitor:
-        monitor.summary(flat(support))
-    return support
+    return _reduce_run(current.run, config, config.base, config.trained, config.zeta)
 
 
-def _reduce_run(run: RunDir, base: str, trained: str, zeta: float) -> dict[str, Any]:
+def _reduce_run(run: RunDir, config: RunConfig, base: str, trained: str, zeta: float) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     from leash_ray.reduce import reduce_paths, worth_ray
@@ -141,6 +141,8 @@ def _reduce_run(run: RunDir, base: str, trained: str, zeta: float) -> dict[str, 
     with atomic_path(run.per_problem_parquet) as tmp:
         pq.write_table(estimates.per_problem, tmp)
     write_json(run.support_json, support)
+    with _monitor(run, config) as monitor:
+        monitor.summary(flat(support))
     run.mark_done("reduce")
     return support
 
@@ -150,7 +152,9 @@ def reduce_tables(paths: Sequence[Path], base: str, trained: str, zeta: float) -
     from leash_ray.reduce import reduce_paths, worth_ray
 
     if len(paths) == 1 and (paths[0] / "run.json").is_file():
-        return _reduce_run(RunDir.open(paths[0]), base, trained, zeta)
+        run = RunDir.open(paths[0])
+        with run.hold():
+            return _reduce_run(run, parse_config(run.config, str(run.config_yaml)), base, trained, zeta)
     parallel = worth_ray(paths)
     return reduce_paths(paths, base=base, trained=trained, zeta=zeta, parallel=parallel).to_json()
 

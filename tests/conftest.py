@@ -34,8 +34,8 @@ def served(ray_session: None) -> Iterator["ServedPolicy"]:
     from leash_ray.deploy import deploy, resolve_model, stop
 
     policy = PolicyConfig(model="embedded:countdown", dtype="float32", max_model_len=64, cpus=0.5)
-    yield deploy({"alpha": policy}, {"alpha": resolve_model("embedded:countdown")}, "cpu")["alpha"]
-    stop(["alpha"])
+    yield deploy({"alpha": policy}, {"alpha": resolve_model("embedded:countdown")}, "cpu", "tests")["alpha"]
+    stop(["alpha"], "tests")
 
 
 @pytest.fixture(scope="session")

@@ -94,6 +94,37 @@ BAD_CONFIG = {
     "a word for a number": ("sampling.n=many", "sampling.n: Input should be a valid integer, not 'many'"),
     "half a completion": ("sampling.n=1.5", "sampling.n: Input should be a valid integer"),
     "no completions": ("sampling.n=0", "sampling.n: Input should be greater than or equal to 1, not 0"),
+    "a truth for a number": (
+        "sampling.temperature=true",
+        "sampling.temperature: Input should be a valid number, not T",
+    ),
+    "a word for a rate": ("sampling.top_p=high", "sampling.top_p: Input should be a valid number, not 'high'"),
+    "no rate": ("sampling.top_p=.nan", "sampling.top_p: Input should be a finite number"),
+    "no nucleus": ("sampling.top_p=0", "sampling.top_p: Input should be greater than 0, not 0"),
+    "equal completions": (
+        "sampling={temperature: 0, n: 8}",
+        "sampling: at temperature 0 all n = 8 completions of a problem would be equal; set n to 1, or temperature ab",
+    ),
+    "no replica": (
+        "policies.base.autoscaling={min_replicas: 0}",
+        "policies.base.autoscaling.min_replicas: Input should be greater than or equal to 1, not 0",
+    ),
+    "a policy named as a path": (
+        "policies={base: {model: m}, trained: {model: m}, ../x: {model: m}}",
+        "policies has an entry '../x': a policy's name becomes a folder, so it is made of letters, digits,",
+    ),
+    "a path for a policy": ("base=../base", "policies has no entry '../base'; it has base, trained"),
+    "training into a given model": (
+        "train.task={kind: jsonl, path: x}",
+        "policies.trained.model is set, so nothing would be trained into it; remove it or the train section",
+    ),
+    "a text for a task's number": ("task.limit='\"3\"'", "task.limit: Input should be a valid integer, not '3'"),
+    "a truth for a task's number": (
+        "task={kind: reasoning_gym, dataset: countdown, size: true}",
+        "task.size: Input should be a valid integer, not True",
+    ),
+    "a text in a split": ("task.split=[0, '5']", "task.split.1: Input should be a valid integer, not '5'"),
+    "a split of three": ("task.split=[0, 5, 9]", "task.split: "),
     "a list for a section": ("sampling=[1]", "sampling: Input should be a valid dictionary"),
     "a split that is no range": ("task.split=[5, 2]", "task.split: split must be [lo, hi)"),
     "a policy that is missing": ("trained=rl", "policies has no entry 'rl'; it has base, trained"),

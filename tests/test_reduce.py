@@ -133,6 +133,54 @@ def test_k_is_the_smallest_n_and_ends_the_curve(tmp_path: Path) -> None:
     assert out["policies"]["base"]["pass_at_k"] == dict.fromkeys(["1", "2", "4", "6"], 0.5)
 
 
+# Base 2 samples each, so k = 2 and what the trained policy finds from its third scored sample on is not support.
+UNEQUAL = {
+    "late": ("..", ".......a", "O"),  # at index 7
+    "lost": ("a.", "..a", "S"),
+    "early": ("..", ".a..", "E"),
+    "both": (".a", "!!!bca", "P"),  # ERRORs are passed over: b and c are its first two scored
+    "error first": ("a!a", "b!a", "P"),  # two scored each, though three were drawn
+    "error then late": ("..", ".!.a", "O"),
+}
+
+
+def test_unequal_sample_sizes_compare_the_first_k(tmp_path: Path) -> None:
+    for i, policy in enumerate(("base", "trained")):
+        pq.write_table(completions(policy, {p: s[i] for p, s in UNEQUAL.items()}), tmp_path / f"{policy}.parquet")
+    estimates = reduce_paths([tmp_path], base="base", trained="trained", parallel=False)
+    out = estimates.to_json()
+    assert out["k"] == 2
+    assert [out["support"]["problem"][c] for c in "PESO"] == [2, 1, 1, 2]
+    groups = zip(*(estimates.per_problem[c].to_pylist() for c in ("problem_id", "group")), strict=True)
+    assert dict(groups) == {p: group for p, (_, _, group) in UNEQUAL.items()}
+    # base: (lost, a) (both, a) (error first, a); trained: (early, a) (both, b) (both, c) (error first, a) (.., b)
+    assert [out["support"]["answer"][c] for c in "PES"] == [1, 4, 2]
+    assert [out["policies"][p]["distinct_correct_answers"] for p in ("base", "trained")] == [3 / 6, 5 / 6]
+    assert out["policies"]["trained"]["pass_at_k"]["1"] == pytest.approx((1 / 8 + 1 / 3 + 1 / 4 + 1 + 1 + 1 / 3) / 6)
+
+
+def test_one_sample_more_cannot_expand(tmp_path: Path) -> None:
+    pq.write_table(completions("base", {"p": ".."}), tmp_path / "b.parquet")
+    pq.write_table(completions("trained", {"p": ".......a"}), tmp_path / "t.parquet")
+    support = reduce_json(tmp_path)["support"]
+    assert [support["problem"][c] for c in "PESO"] == [0, 0, 0, 1]
+    assert [support["answer"][c] for c in "PES"] == [0, 0, 0]
+    # In a gapped numbering the first two samples are still the first two.
+    gapped = completions("trained", {"p": "....a..."}).filter(pa.array([i in (1, 4, 6) for i in range(8)]))
+    pq.write_table(gapped, tmp_path / "t.parquet")
+    assert reduce_json(tmp_path)["support"]["problem"]["E"] == 1
+
+
+def test_a_task_has_its_own_k(tmp_path: Path) -> None:
+    for policy, samples in (("base", {"p": "..", "q": "...."}), ("trained", {"p": "..", "q": "...a"})):
+        tables = [completions(policy, {problem: samples[problem]}, task) for problem, task in (("p", "x"), ("q", "y"))]
+        pq.write_table(pa.concat_tables(tables), tmp_path / f"{policy}.parquet")
+    out = reduce_json(tmp_path)
+    assert (out["k"], out["support"]["problem"]["E"], out["support"]["answer"]["E"]) == (2, 0, 0)
+    task = out["by_task"]["y"]
+    assert (task["k"], task["support"]["problem"]["E"], task["support"]["answer"]["E"]) == (4, 1, 1)
+
+
 def test_tasks_apart(tmp_path: Path) -> None:
     parts = [completions("base", {"p": "a", "q": "."}, "x"), completions("base", {"r": "aa"}, "y")]
     parts += [completions("trained", {"p": "a", "q": "a"}, "x"), completions("trained", {"u": "a"}, None)]

@@ -64,7 +64,11 @@ def test_by_hand() -> None:
     assert row["answer_entropy"] == pytest.approx(-2 * (2 / 6) * math.log(2 / 6) - 2 * (1 / 6) * math.log(1 / 6))
     assert (row["distinct_answers"], row["distinct_correct_answers"]) == (3, 2)
     assert row_of(reduced, "base", "q")["first_correct"] is None
-    assert reduced.correct_answers.rows() == [("base", "p", "1+2"), ("base", "p", "2+1"), ("trained", "p", "1+2")]
+    assert reduced.correct_answers.rows() == [
+        ("base", "p", "1+2", 1),
+        ("base", "p", "2+1", 4),
+        ("trained", "p", "1+2", 0),
+    ]
     assert reduced.policies == {"base": 8, "trained": 1}
 
 
@@ -87,6 +91,23 @@ def test_observed_stops_at_gaps_and_errors() -> None:
     for indices, error, observed in (([0, 1, 3], None, 2), ([1, 2], None, 0), ([0, 1, 2], 1, 1), ([2, 0, 1], None, 3)):
         rows: list[Row] = [("base", "t", "p", i, "ERROR" if i == error else "INCORRECT", "7", 1, -1.0) for i in indices]
         assert row_of(state_of_block(table(rows)).finalize(), "base", "p")["observed"] == observed
+
+
+def test_scored_before_passes_over_gaps_and_errors() -> None:
+    # Scored are 2, 3, 7, 8, 9, 12; an ERROR at 8 of the other problem must not matter to this one.
+    verdicts = {2: "INCORRECT", 3: "NO_ANSWER", 5: "ERROR", 7: "CORRECT", 8: "CORRECT", 9: "CORRECT", 12: "CORRECT"}
+    answers = {7: "a", 8: "b", 9: "a", 12: "c"}
+    rows: list[Row] = [("base", "t", "p", i, v, answers.get(i, "x"), 1, -1.0) for i, v in verdicts.items()]
+    rows += [("base", "t", "q", 8, "ERROR", None, 1, -1.0), ("base", "t", "r", 4, "CORRECT", "a", 1, -1.0)]
+    for state in (state_of_block(table(rows)), state_of_block(table(rows[4:])).merge(state_of_block(table(rows[:4])))):
+        reduced = state.finalize()
+        assert [row_of(reduced, "base", p)["scored_before_correct"] for p in "pqr"] == [2, None, 0]
+        assert reduced.correct_answers.select("problem_id", "answer", "scored_before").rows() == [
+            ("p", "a", 2),
+            ("p", "b", 3),
+            ("p", "c", 5),
+            ("r", "a", 0),
+        ]
 
 
 completions = st.lists(
@@ -202,6 +223,12 @@ def test_duplicates_are_refused_wherever_they_were(split: int) -> None:
     with pytest.raises(UsageError, match=r"2 keys .* more than once") as caught:
         state.finalize()
     assert "(base, p, 1) x3, (trained, p, 0) x2." in str(caught.value)
+
+
+def test_a_duplicate_may_be_an_error() -> None:
+    rows = [*ROWS, (*ROWS[1][:4], "ERROR", *ROWS[1][5:])]
+    with pytest.raises(UsageError, match=r"1 keys .* more than once: \(base, p, 1\) x2\."):
+        state_of_block(table(rows)).finalize()
 
 
 def test_only_the_first_ten_duplicates_are_shown() -> None:

@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from leash_ray.errors import UsageError
+from leash_ray.files import parquet_files
 from leash_ray.report import write_report
-from leash_ray.report.examples import collect_examples, completion_files
+from leash_ray.report.examples import collect_examples
 from leash_ray.report.html import render_html
 from leash_ray.report.rows import select, sorted_rows
 from leash_ray.report.run_info import run_info
@@ -238,7 +239,7 @@ def test_examples(tmp_path: Path) -> None:
     (tmp_path / ".half.parquet").write_bytes(b"torn")
     (tmp_path / "_tmp").mkdir()
     (tmp_path / "_tmp" / "c.parquet").write_bytes(b"torn")
-    files = completion_files(tmp_path)
+    files = parquet_files(tmp_path)
     assert [f.name for f in files] == ["a.parquet", "b.parquet"]
     found = collect_examples(files, ["p0000", "p9999"], {"p0000": "1 2=3:"})
     assert found["p9999"] == {"prompt": "", "base": [], "trained": []}
@@ -306,7 +307,7 @@ def test_write_report_is_reproducible(tmp_path: Path) -> None:
 
 
 def test_write_report_needs_support(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="leash reduce"):
+    with pytest.raises(UsageError, match=re.escape(f"`leash reduce {tmp_path}`")):
         write_report(tmp_path)
     (tmp_path / "support.json").write_text("{")
     with pytest.raises(UsageError, match="is not JSON"):
@@ -330,6 +331,14 @@ def test_run_info_prefers_what_run_json_says() -> None:
     assert info["models"] == {"base": "m", "trained": "base after 20 training steps"}
     assert (info["task"], info["started"], info["versions"]) == ("countdown", "t", {"ray": "1"})
     assert run_info({"sampling": {"top_p": 0.5}}, config)["sampling"] == {"top_p": 0.5}
+    # as a run of leash writes it down: every key, null where it was not given
+    for task, label in (
+        ({"kind": "reasoning_gym", "name": None, "dataset": "chain_sum"}, "chain_sum"),
+        ({"kind": "jsonl", "name": None, "path": "data/math.jsonl"}, "data/math.jsonl"),
+        ({"kind": "jsonl", "name": "math", "path": "data/math.jsonl"}, "math"),
+        ({}, None),
+    ):
+        assert run_info({}, {"task": task})["task"] == label
 
 
 def test_text() -> None:

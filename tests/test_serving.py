@@ -127,7 +127,7 @@ def test_new_weights_reach_the_sampler_whole(served: ServedPolicy, network: torc
 
 def test_a_policy_pinned_to_a_version_brings_its_weights_along(served: ServedPolicy) -> None:
     """As after a restart: the replica answers with version 0, the caller wants 3 and has its weights."""
-    pinned = ServedPolicy("alpha", 3, MODEL)
+    pinned = served.at(3, MODEL)
     try:
         assert pinned.sample([SampleRequest(PROMPT, 1, 0)], SamplingParams(max_tokens=2))[0].version == 3
     finally:

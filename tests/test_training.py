@@ -38,7 +38,7 @@ def train(served: ServedPolicy, verifier: RemoteVerifier, countdown: list[Proble
             run_config={},
             run_name=name,
             model=MODEL,
-            policy="alpha",
+            policy=served,
             problems=countdown,
             seed=0,
             cpu=True,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from leash_ray.errors import UsageError
-from leash_ray.files import write_text
+from leash_ray.files import parquet_files, write_text
 from leash_ray.report.sentence import answer_sentence
 from leash_ray.report.terminal import print_report
 
@@ -61,8 +61,7 @@ def _support(run_dir: Path) -> dict[str, Any]:
     if support is None:
         raise UsageError(
             f"{path} does not exist: there is nothing to report yet. Measure the run's completions first with "
-            f"`leash reduce {run_dir / 'completions'} --base base --trained trained --json > {path}`, or run "
-            "`leash demo` for the whole way"
+            f"`leash reduce {run_dir}`, or run `leash demo` for the whole way"
         )
     if "support" not in support or "policies" not in support:
         raise UsageError(f"{path} has no 'support' and 'policies': write it again with `leash reduce ... --json`")
@@ -83,7 +82,7 @@ def _json(path: Path) -> dict[str, Any] | None:
 
 
 def _examples(run_dir: Path, support: Mapping[str, Any], per_problem: Any) -> dict[str, dict[str, Any]]:
-    from leash_ray.report.examples import collect_examples, completion_files
+    from leash_ray.report.examples import collect_examples
     from leash_ray.report.read import ROLES, name_of
     from leash_ray.report.rows import example_ids
 
@@ -95,7 +94,7 @@ def _examples(run_dir: Path, support: Mapping[str, Any], per_problem: Any) -> di
 
         table = pq.read_table(path, columns=["id", "prompt"], partitioning=None)
         prompts = dict(zip(table["id"].to_pylist(), table["prompt"].to_pylist(), strict=True))
-    files = completion_files(run_dir / "completions")
+    files = parquet_files(run_dir / "completions")
     if not files:
         return {}
     base, trained = (name_of(support, role) for role in ROLES)

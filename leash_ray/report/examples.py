@@ -18,12 +18,6 @@ VERDICT_ORDER = [str(v) for v in Verdict]
 KEY = ["policy", "problem_id", "sample_index"]
 
 
-def completion_files(root: Path) -> list[Path]:
-    """The Parquet files under ``root``, in order of name; names that begin with "." or "_" are skipped."""
-    found = (p for p in root.rglob("*.parquet") if p.is_file())
-    return sorted(p for p in found if not any(part[0] in "._" for part in p.relative_to(root).parts))
-
-
 def collect_examples(
     completions_paths: Iterable[Path],
     problem_ids: Sequence[str],

@@ -54,5 +54,7 @@ def _models(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _task(task: Any) -> str | None:
-    """A task's name; its settings, if it has any, are in the configuration."""
-    return str(task.get("name") or task.get("source") or "") if isinstance(task, Mapping) else task
+    """A task's name, data set or file; its other settings, if it has any, are in the configuration."""
+    if not isinstance(task, Mapping):
+        return task
+    return next((str(task[key]) for key in ("name", "dataset", "path") if task.get(key)), None)

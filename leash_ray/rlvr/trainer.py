@@ -36,8 +36,8 @@ class TrainJob:
     run_name: str
     model: str
     """Where training starts, and the reference policy."""
-    policy: str
-    """Name of the served policy that is trained."""
+    policy: ServedPolicy
+    """The served policy that is trained."""
     problems: Sequence[Problem]
     seed: int
     cpu: bool
@@ -64,7 +64,10 @@ def fit(job: TrainJob) -> Path:
         scaling_config=ray.train.ScalingConfig(
             num_workers=config.workers,
             use_gpu=not job.cpu,
-            resources_per_worker={"CPU": config.cpus_per_worker, **({} if job.cpu else {"GPU": 1})},
+            resources_per_worker={
+                "CPU": config.cpus_per_worker,
+                **({} if job.cpu else {"GPU": config.gpus_per_worker}),
+            },
         ),
         torch_config=TorchConfig(backend="gloo" if job.cpu else "nccl"),
         run_config=ray.train.RunConfig(
@@ -132,7 +135,7 @@ def _train_worker(loop_config: dict[str, Any]) -> None:
             log(train_step(job, learner, sync, step, rank), step + 1)
             if (step + 1) % job.config.checkpoint_every == 0 or step + 1 == job.config.steps:
                 _checkpoint(learner, step + 1, rank)
-    sync.clean(keep=0)
+    sync.end()
 
 
 def train_step(job: TrainJob, learner: Any, sync: "WeightSync", step: int, rank: int) -> dict[str, float]:
@@ -143,7 +146,7 @@ def train_step(job: TrainJob, learner: Any, sync: "WeightSync", step: int, rank:
     config, started_s = job.config, time.perf_counter()
     prompts = prompts_of_step(job.problems, step, config.prompts_per_step, job.seed)
     rollouts = collect(
-        ServedPolicy(job.policy, step, str(sync.folder(step))),
+        job.policy.at(step, str(sync.folder(step))),
         job.verifier.verify,
         share_of_worker(prompts, rank, config.workers),
         group_size=config.group_size,
@@ -173,29 +176,32 @@ class WeightSync:
 
     def __init__(self, job: TrainJob, learner: Any, rank: int):
         self._root = job.run_path / "weights"
-        self._policy = ServedPolicy(job.policy)
+        self._policy = job.policy
         self._learner, self._rank = learner, rank
+        if rank == 0:  # what a run that was cut off left behind
+            shutil.rmtree(self._root, ignore_errors=True)
 
     def __call__(self, version: int) -> None:
         """Every worker must call this; when it returns, every replica answers with ``version``."""
         import torch.distributed as dist
 
+        dist.barrier()  # no folder is written before worker 0 has cleared the old ones
         self._learner.export(self.folder(version))
         if self._rank == 0:
             self._policy.load_weights(str(self.folder(version)), version)
-            self.clean(keep=2)
+            # The one before may still be handed to a replica by a worker that is behind.
+            for old in self._root.iterdir():
+                if old not in (self.folder(version), self.folder(version - 1)):
+                    shutil.rmtree(old, ignore_errors=True)
         dist.barrier()
 
     def folder(self, version: int) -> Path:
         return self._root / f"v{version:06d}"
 
-    def clean(self, keep: int) -> None:
-        """Remove all but the newest ``keep`` folders."""
-        if self._rank == 0 and self._root.is_dir():
-            for old in sorted(self._root.iterdir())[: -keep or None]:
-                shutil.rmtree(old, ignore_errors=True)
-            if not keep:
-                shutil.rmtree(self._root, ignore_errors=True)
+    def end(self) -> None:
+        """Remove the folders: the last checkpoint has the weights."""
+        if self._rank == 0:
+            shutil.rmtree(self._root, ignore_errors=True)
 
 
 def _checkpoint(learner: Any, step: int, rank: int) -> None:

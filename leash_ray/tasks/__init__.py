@@ -4,7 +4,7 @@
 >>> load_problems(ReasoningGymSpec(dataset="countdown", prompt="compact", size=2))     # doctest: +SKIP
 """
 
-from leash_ray.tasks.spec import BUCKETS, JsonlSpec, ReasoningGymSpec, TaskSpec
+from leash_ray.tasks.spec import BUCKETS, JsonlSpec, ReasoningGymSpec, TaskSpec, bucket
 from leash_ray.types import Problem
 
 __all__ = ["BUCKETS", "JsonlSpec", "Problem", "ReasoningGymSpec", "TaskSpec", "bucket", "load_problems"]
@@ -24,8 +24,3 @@ def load_problems(spec: ReasoningGymSpec | JsonlSpec) -> list[Problem]:
     from leash_ray.tasks.jsonl import load_jsonl
 
     return load_jsonl(spec)
-
-
-def bucket(problem_id: str) -> int:
-    """Which of the 100 buckets a problem belongs to; a spec's ``split`` is a range of these."""
-    return int(problem_id, 16) % BUCKETS

@@ -71,8 +71,7 @@ def load_gym(spec: ReasoningGymSpec) -> list[Problem]:
     index, last_new = 0, 0
     for index, entry in enumerate(_entries(spec, first=int(1.25 * spec.size / share) + 10, bound=bound)):
         problem = _problem(spec, form, entry, index)
-        in_split = spec.split is None or spec.split[0] <= int(problem.id, 16) % BUCKETS < spec.split[1]
-        if in_split and problem.id not in problems:
+        if spec.in_split(problem.id) and problem.id not in problems:
             problems[problem.id] = problem
             last_new = index
             if len(problems) == spec.size:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from leash_ray.errors import UsageError
-from leash_ray.tasks.spec import BUCKETS, JsonlSpec
+from leash_ray.tasks.spec import JsonlSpec
 from leash_ray.types import Problem
 
 
@@ -31,7 +31,7 @@ def load_jsonl(spec: JsonlSpec) -> list[Problem]:
                     continue
                 n_lines += 1
                 problem = _problem(spec, line, f"{path}, line {number}")
-                if spec.split is None or spec.split[0] <= int(problem.id, 16) % BUCKETS < spec.split[1]:
+                if spec.in_split(problem.id):
                     problems.setdefault(problem.id, replace(problem, metadata={"line": number}))
                 if spec.limit is not None and len(problems) >= spec.limit:
                     break

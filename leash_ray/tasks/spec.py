@@ -17,12 +17,17 @@ MATH_PROMPT = "{question}\n\nPlease reason step by step, and put your final answ
 """What a math problem is asked with unless the config says otherwise."""
 
 
+def bucket(problem_id: str) -> int:
+    """Which of the 100 buckets a problem belongs to; a spec's ``split`` is a range of these."""
+    return int(problem_id, 16) % BUCKETS
+
+
 class _Spec(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: str | None = Field(default=None, min_length=1)
     """Task label in tables and reports; by default the data set's name, or the file's stem. Not part of an id."""
-    split: tuple[int, int] | None = None
+    split: Annotated[tuple[int, int], Field(strict=False)] | None = None  # YAML has lists, not tuples
     """``[lo, hi)``, within 0..100: only the problems of these buckets. Sets with ranges that do not overlap share
     no problem, whatever seeds generated them."""
 
@@ -32,6 +37,10 @@ class _Spec(BaseModel):
         if split is not None and not 0 <= split[0] < split[1] <= BUCKETS:
             raise ValueError(f"split must be [lo, hi) with 0 <= lo < hi <= {BUCKETS}, such as [0, 80]; got {split}")
         return split
+
+    def in_split(self, problem_id: str) -> bool:
+        """Whether a problem counts."""
+        return self.split is None or self.split[0] <= bucket(problem_id) < self.split[1]
 
 
 class ReasoningGymSpec(_Spec):

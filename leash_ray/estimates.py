@@ -2,7 +2,14 @@
 
 Which problems count: support and every mean are over the problems for which *both* policies have at least one scored
 completion (a problem where a policy has nothing but ERRORs says nothing about that policy). The others are counted in
-``n_problems_unpaired``. k is the smallest number of scored completions over (policy, problem).
+``n_problems_unpaired``.
+
+Support compares equal sample sizes: k is the smallest number of scored completions over (policy, problem), and a
+problem or an answer is found by a policy if it is among that policy's first k scored completions of the problem, in
+order of sample index. More samples find more, so whoever drew more would otherwise seem to expand. Two assumptions: the
+samples of a problem are exchangeable (their index says nothing of them), and so are the gaps and ERRORs among them,
+which are passed over: the first k scored ones may reach beyond index k. pass@k uses every scored completion: it is
+unbiased for any n. Answer entropy and token means are over every completion too; a plug-in entropy grows with n.
 
 Degenerate case: a mean over problems, one of which is undefined, is undefined.
 """
@@ -35,11 +42,11 @@ class PolicyEstimates:
     """Of the same completions; all five verdicts."""
     pass_at_k: dict[int, float]
     coverage_at_k: dict[int, float]
-    """Share of problems whose first correct sample index is below k."""
+    """Share of problems whose first correct sample index is below k; undefined where an index below k is not scored."""
     answer_entropy: float
     """Nats; mean over problems."""
     distinct_correct_answers: float
-    """Mean over problems."""
+    """Among the first k scored completions of a problem, k as of the group; mean over problems."""
     mean_surprisal: float
     """Nats per token: -sum of logprob_sum / sum of n_tokens, so every sampled token weighs the same."""
     mean_n_tokens: float
@@ -97,9 +104,10 @@ class Estimates:
     by_task: dict[str, GroupEstimates] | None
     """None: the completions name no task."""
     per_problem: pa.Table
-    """One row per measured problem, sorted by id: problem_id, task, group (P, E, S or O), and for both policies (suffix
-    _base and _trained) n, c, first_correct (null: none), distinct_answers, distinct_correct_answers (null: unknown),
-    answer_entropy (nats; null: unknown)."""
+    """One row per measured problem, sorted by id: problem_id, task, group (P, E, S or O, by the first k scored
+    completions, k as of ``overall``), and for both policies (suffix _base and _trained), over all n of them: n, c,
+    first_correct (null: none), distinct_answers, distinct_correct_answers (null: unknown), answer_entropy (nats; null:
+    unknown)."""
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``leash reduce --json`` prints; undefined is None."""
@@ -148,38 +156,54 @@ def estimate(reduced: Reduced, *, base: str, trained: str, zeta: float = 0.05) -
             f"no problem has scored completions of both {base!r} ({len(sides[0])} problems) and {trained!r} "
             f"({len(sides[1])}): the same problem needs the same problem_id under both policies"
         )
-    both = both.join(_answer_counts(reduced.correct_answers, base, trained), on="problem_id", how="left")
-    both = both.sort("problem_id")
+    answers = _answers(reduced.correct_answers, base, trained)
 
     by_task = None
     if both["task"].null_count() < len(both):
         by_task = {
-            str(task): _group(rows.drop("task"), base, trained, zeta)
+            str(task): _group(rows.drop("task"), answers, base, trained, zeta)
             for (task,), rows in sorted(
                 both.with_columns(pl.col("task").fill_null(NO_TASK)).group_by("task", maintain_order=True)
             )
         }
-    return Estimates(base, trained, zeta, _group(both, base, trained, zeta), by_task, _per_problem(both))
+    overall = _group(both, answers, base, trained, zeta)
+    return Estimates(base, trained, zeta, overall, by_task, _per_problem(both.filter("paired"), overall.k))
 
 
-def _answer_counts(correct: pl.DataFrame, base: str, trained: str) -> pl.DataFrame:
-    """Per problem: distinct correct answers found by both (P), trained only (E), base only (S)."""
-    found = correct.filter(pl.col("policy").is_in([base, trained])).group_by("problem_id", "answer")
-    cells = found.agg(by_base=(pl.col("policy") == base).any(), by_trained=(pl.col("policy") == trained).any())
-    return cells.group_by("problem_id").agg(
-        answers_P=(pl.col("by_base") & pl.col("by_trained")).sum(),
-        answers_E=(~pl.col("by_base")).sum(),
-        answers_S=(~pl.col("by_trained")).sum(),
+def _answers(correct: pl.DataFrame, base: str, trained: str) -> pl.DataFrame:
+    """Distinct correct answers: problem_id, answer, how many scored completions of either side came before (null:
+    never found)."""
+    sides = (correct.filter(policy=p).drop("policy") for p in (base, trained))
+    base_side, trained_side = (
+        side.rename({"scored_before": f"before_{name}"}) for side, name in zip(sides, ("base", "trained"), strict=True)
     )
+    return base_side.join(trained_side, on=["problem_id", "answer"], how="full", coalesce=True)
 
 
-def _group(rows: pl.DataFrame, base: str, trained: str, zeta: float) -> GroupEstimates:
+def _found(column: str, k: int) -> pl.Expr:
+    """Whether something is among the first k scored completions; ``column``: how many came before it, null: never."""
+    return (pl.col(column) < k).fill_null(False)
+
+
+def _group(rows: pl.DataFrame, answers: pl.DataFrame, base: str, trained: str, zeta: float) -> GroupEstimates:
     paired = rows.filter("paired")
     k = int(min(paired["n_base"].min(), paired["n_trained"].min())) if len(paired) else 0  # type: ignore[type-var, arg-type]
     apart = rows.filter(~pl.col("paired"))
     has_base, has_trained = (int((apart[f"n_{side}"].fill_null(0) > 0).sum()) for side in ("base", "trained"))
-    answers_P, answers_E, answers_S = (int(paired[f"answers_{letter}"].sum()) for letter in "PES")
-    unknown = sum(int(paired[f"correct_answer_unknown_{side}"].sum()) for side in ("base", "trained"))
+    sides = ("base", "trained")
+    solved = paired.select(_found(f"scored_before_correct_{side}", k).alias(side) for side in sides)
+    answers = answers.join(paired, on="problem_id", how="semi")
+    found = answers.select("problem_id", *(_found(f"before_{side}", k).alias(side) for side in sides))
+    by_base, by_trained = found["base"], found["trained"]
+    answer = Support(
+        P=int((by_base & by_trained).sum()),
+        E=int((~by_base & by_trained).sum()),
+        S=int((by_base & ~by_trained).sum()),
+        O=None,
+    )
+    n_found = {
+        side: math.nan if paired[f"correct_answer_unknown_{side}"].sum() else int(found[side].sum()) for side in sides
+    }
     return GroupEstimates(
         n_problems=len(paired),
         unpaired={
@@ -189,16 +213,18 @@ def _group(rows: pl.DataFrame, base: str, trained: str, zeta: float) -> GroupEst
         },
         k=k,
         epsilon=epsilon(zeta, k),
-        problem=problem_support(paired["CORRECT_base"] > 0, paired["CORRECT_trained"] > 0),
-        answer=None if unknown else Support(P=answers_P, E=answers_E, S=answers_S, O=None),
+        problem=problem_support(solved["base"], solved["trained"]),
+        answer=None if math.isnan(sum(n_found.values())) else answer,
         policies={
-            base: _policy(rows, paired, "base", powers_of_two_up_to(k)),
-            trained: _policy(rows, paired, "trained", powers_of_two_up_to(k)),
+            name: _policy(rows, paired, side, powers_of_two_up_to(k), n_found[side])
+            for name, side in zip((base, trained), sides, strict=True)
         },
     )
 
 
-def _policy(rows: pl.DataFrame, paired: pl.DataFrame, side: str, ks: Sequence[int]) -> PolicyEstimates:
+def _policy(
+    rows: pl.DataFrame, paired: pl.DataFrame, side: str, ks: Sequence[int], n_answers_found: float
+) -> PolicyEstimates:
     verdicts = {v.value: int(rows[f"{v}_{side}"].sum()) for v in Verdict}
     n, c = paired[f"n_{side}"].to_numpy(), paired[f"CORRECT_{side}"].to_numpy()
     first = paired[f"first_correct_{side}"].fill_null(-1).to_numpy()
@@ -215,14 +241,14 @@ def _policy(rows: pl.DataFrame, paired: pl.DataFrame, side: str, ks: Sequence[in
         pass_at_k=dict(zip(ks, mean_over_problems(pass_at_k(n, c, ks)).tolist(), strict=True)),
         coverage_at_k=dict(zip(ks, mean_over_problems(coverage_at_k(first, observed, ks)).tolist(), strict=True)),
         answer_entropy=_mean(paired[f"answer_entropy_{side}"]),
-        distinct_correct_answers=_mean(paired[f"distinct_correct_answers_{side}"]),
+        distinct_correct_answers=n_answers_found / len(paired) if len(paired) else math.nan,
         mean_surprisal=(0.0 - units) * NATS_UNIT / tokens if tokens and units_rows == n_rows else math.nan,
         mean_n_tokens=n_tokens / n_rows if n_rows and n_tokens_rows == n_rows else math.nan,
     )
 
 
-def _per_problem(rows: pl.DataFrame) -> pa.Table:
-    solved_base, solved_trained = pl.col("CORRECT_base") > 0, pl.col("CORRECT_trained") > 0
+def _per_problem(paired: pl.DataFrame, k: int) -> pa.Table:
+    solved_base, solved_trained = (_found(f"scored_before_correct_{side}", k) for side in ("base", "trained"))
     group = (
         pl.when(solved_base & solved_trained)
         .then(pl.lit("P"))
@@ -236,7 +262,7 @@ def _per_problem(rows: pl.DataFrame) -> pa.Table:
     for name in ("n", "c", "first_correct", "distinct_answers", "distinct_correct_answers", "answer_entropy"):
         source = "CORRECT" if name == "c" else name
         columns += [pl.col(f"{source}_{side}").alias(f"{name}_{side}") for side in ("base", "trained")]
-    frame = rows.filter("paired").select(columns)
+    frame = paired.select(columns)
     return frame.with_columns(pl.col("^answer_entropy_.*$").fill_nan(None)).to_arrow(
         compat_level=pl.CompatLevel.oldest()
     )
