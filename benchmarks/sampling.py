@@ -105,16 +105,17 @@ def main() -> None:
     )
     problems = load_problems(spec)
     config = SamplingConfig(n=args.n, max_tokens=12)
-    policy, model = PolicyConfig(**POLICY), resolve_model(args.model)
+    policy, model = PolicyConfig.model_validate(POLICY), resolve_model(args.model)
     engine = dict(llm_config("base", policy, model, "cpu").engine_kwargs)
     # The extension only acts when weights arrive; raw vLLM has no use for it.
     engine.pop("worker_extension_cls")
+    prompts = [p.prompt for p in problems]
     job = {
         "model": model,
         "engine": engine,
         "n": config.n,
         "params": asdict(config.params),
-        "prompts": [p.prompt for p in problems],
+        "prompts": prompts,
     }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "job.json"
@@ -132,7 +133,7 @@ def main() -> None:
     cluster.connect()
     served = deploy({"base": policy}, {"base": model}, "cpu", "benchmark")["base"]
     try:
-        serve = serve_side(served, job["prompts"], config.n, config.params)
+        serve = serve_side(served, prompts, config.n, config.params)
         pipeline = pipeline_side(served, problems, config)
     finally:
         stop(["base"], "benchmark")

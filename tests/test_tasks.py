@@ -93,6 +93,15 @@ def test_bad_gym_settings(spec: dict[str, object], message: str) -> None:
         {"kind": "reasoning_gym", "dataset": "countdown", "sise": 3},
         {"kind": "reasoning_gym", "dataset": "countdown", "split": [50, 50]},
         {"kind": "reasoning_gym", "dataset": "countdown", "split": [0, 101]},
+        {"kind": "reasoning_gym", "dataset": "countdown", "split": [0, True]},
+        {"kind": "reasoning_gym", "dataset": "countdown", "split": ["0", "70"]},
+        {"kind": "reasoning_gym", "dataset": "countdown", "split": "0-70"},
+        {"kind": "reasoning_gym", "dataset": "countdown", "split": [0, 70, 90]},
+        {"kind": "reasoning_gym", "dataset": "countdown", "size": "100"},
+        {"kind": "reasoning_gym", "dataset": "countdown", "size": True},
+        {"kind": "reasoning_gym", "dataset": "countdown", "seed": 1.0},
+        {"kind": "reasoning_gym", "dataset": 1},
+        {"kind": "jsonl", "path": "x", "limit": "3"},
         {"kind": "reasoning_gym", "dataset": "countdown", "config": {"seed": 1}},
         {"kind": "reasoning_gym", "dataset": "countdown", "prompt": "no placeholder"},
         {"kind": "jsonl", "path": "x", "prompt": "no placeholder"},
@@ -102,6 +111,13 @@ def test_bad_gym_settings(spec: dict[str, object], message: str) -> None:
 def test_bad_specs_are_refused_by_the_model(bad: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(TaskSpec).validate_python(bad)
+
+
+def test_a_split_from_yaml_is_a_pair_of_buckets() -> None:
+    spec = TypeAdapter(TaskSpec).validate_python({"kind": "jsonl", "path": "x", "split": [0, 70]})
+    assert spec.split == (0, 70)
+    assert [spec.in_split(f"{number:x}") for number in (0, 69, 70, 99, 100, 170)] == [True, True, False, False, True, False]
+    assert JsonlSpec(path="x").in_split("ff")
 
 
 # A spread of categories; the oracle answer must score 1 after the reference went through JSON, canonical form included.

@@ -27,9 +27,16 @@ class _Spec(BaseModel):
 
     name: str | None = Field(default=None, min_length=1)
     """Task label in tables and reports; by default the data set's name, or the file's stem. Not part of an id."""
-    split: Annotated[tuple[int, int], Field(strict=False)] | None = None  # YAML has lists, not tuples
+    split: tuple[int, int] | None = None
     """``[lo, hi)``, within 0..100: only the problems of these buckets. Sets with ranges that do not overlap share
     no problem, whatever seeds generated them."""
+
+    @field_validator("split", mode="before")
+    @classmethod
+    def _split_is_a_pair(cls, split: Any) -> Any:
+        if split is not None and not (isinstance(split, list | tuple) and len(split) == 2):
+            raise ValueError(f"split must be [lo, hi), such as [0, 80]; got {split!r}")
+        return split if split is None else tuple(split)  # YAML has no tuples
 
     @field_validator("split")
     @classmethod
