@@ -28,7 +28,7 @@ test-all: setup  ## every test, the slow ones too
 lint: setup  ## ruff and mypy alone
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy leash_ray
+	$(BIN)/mypy
 
 clean:  ## remove caches and build leftovers; .venv and runs/ stay
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

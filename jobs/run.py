@@ -2,7 +2,7 @@
 
     export RAY_AUTH_MODE=token          # the token: ~/.ray/auth_token, RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH
     ray job submit --address http://127.0.0.1:8265 --working-dir . -- \\
-        python jobs/run.py --config jobs/configs/countdown.yaml --run /shared/runs/first
+        python jobs/run.py --config jobs/configs/countdown.yaml --run /home/ubuntu/runs/first
 
 The same here, without a cluster: `leash run jobs/configs/countdown.yaml --run runs/first`.
 

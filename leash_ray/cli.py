@@ -210,7 +210,7 @@ def sample(
     if base:
         changes[f"policies.{names.base}.model"] = base
     if trained:
-        changes[f"policies.{names.trained}.model"] = trained
+        changes |= {f"policies.{names.trained}.model": trained, "train": None}
     if problems:
         changes["task"] = {"kind": "jsonl", "path": problems}
     if gym:
@@ -277,7 +277,7 @@ def reduce(
         raise UsageError(f"--base and --trained must name two different policies, not {base} twice")
     from leash_ray import stages
 
-    support = stages.reduce_tables([Path(p).absolute() for p in paths], base, trained, zeta)
+    support = stages.reduce_tables([Path(p) for p in paths], base, trained, zeta)
     if as_json:
         click.echo(json.dumps(support))
     else:

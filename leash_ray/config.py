@@ -138,6 +138,8 @@ class TrainConfig(Section):
     micro_batch: PositiveInt = 256
     """Completions in one forward and backward pass of one worker."""
     bf16: bool = False
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, about a third more time."""
     checkpoint_every: PositiveInt = 50
     keep_checkpoints: PositiveInt = 2
 

@@ -32,8 +32,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as e:
         if e.errno in (errno.ENOSPC, errno.EDQUOT):
             raise RunFailed(
-                f"no space left while writing {path}: free some space and run the same command again; "
-                "finished files are kept and are not computed again"
+                f"no space left while writing {path}: free some space first; files that are finished are kept"
             ) from e
         raise
     finally:

@@ -112,7 +112,7 @@ def find_files(paths: Sequence[str | Path]) -> list[Path]:
 
 def _pieces(files: Sequence[Path], rows: int) -> Iterator[Piece]:
     """Pieces of at least one row group and, where row groups allow, at most ``rows`` rows."""
-    for file in files:
+    for file in map(Path.absolute, files):  # workers on a cluster have other working directories
         if file.name.endswith(_JSONL):
             yield Piece(str(file))
         else:

@@ -6,7 +6,9 @@ Only replicas and the driver that deploys them import this module: it imports vL
 """
 
 import asyncio
+import copy
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
@@ -42,6 +44,12 @@ class PolicyServer(LLMServer):
         self._in_flight = 0
         self._idle = asyncio.Condition()
         self._syncing = False
+        # Off the event loop, in one thread with a tokenizer of its own: fast tokenizers cannot be shared by threads.
+        self._decoder = copy.deepcopy(self.engine._engine_client.get_tokenizer())
+        self._decoding = ThreadPoolExecutor(max_workers=1)
+
+    def _decode(self, ids: list[np.ndarray]) -> list[str]:
+        return self._decoder.batch_decode([i.tolist() for i in ids], skip_special_tokens=True)
 
     async def sample(
         self, requests: list[SampleRequest], params: SamplingParams, version: int | None = None
@@ -94,7 +102,7 @@ class PolicyServer(LLMServer):
             raise RuntimeError(f"vLLM ended a completion early: {[o.finish_reason for o in outputs]}")
         ids = [np.asarray(o.token_ids, dtype=np.int32) for o in outputs]
         logprobs = [np.asarray(_sampled_logprobs(o.logprobs), dtype=np.float32) for o in outputs]
-        texts = await asyncio.to_thread(tokenizer.batch_decode, [i.tolist() for i in ids], skip_special_tokens=True)
+        texts = await asyncio.get_running_loop().run_in_executor(self._decoding, self._decode, ids)
         return CompletionBatch(
             prompt_ids=np.asarray(prompt_ids, dtype=np.int32),
             token_ids_T=np.concatenate(ids),

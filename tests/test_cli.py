@@ -357,8 +357,8 @@ def test_what_a_ray_task_raised(
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (["sample", "pair.yaml"], "free some space; go on with the same command and --resume"),
-        (["sample", "pair.yaml", "--resume"], "free some space; go on with the same command;"),
+        (["sample", "pair.yaml"], "free some space; go on with: leash sample pair.yaml --resume;"),
+        (["sample", "pair.yaml", "--resume"], "free some space; go on with: leash sample pair.yaml --resume;"),
     ],
 )
 def test_a_full_disk(
@@ -374,7 +374,7 @@ def test_a_full_disk(
 def test_an_interruption(leash: Leash, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fails_with(monkeypatch, KeyboardInterrupt())
     status, _, err = leash("sample", "pair.yaml")
-    expected = "interrupted; what was finished is kept; go on with the same command and --resume"
+    expected = "interrupted; what was finished is kept; go on with: leash sample pair.yaml --resume"
     assert (status, one_line(err)) == (1, expected)
 
 
@@ -514,7 +514,7 @@ def test_reduce_knows_the_policies_of_a_run(
         file.rename(run.completions / file.name)
 
     def here(paths: Any, **options: Any) -> Any:
-        return reduce_paths(paths, parallel=False, **options)
+        return reduce_paths(paths, **{**options, "parallel": False})
 
     monkeypatch.setattr("leash_ray.reduce.reduce_paths", here)
     status, out, _ = leash("reduce", "run", "--json")

@@ -57,7 +57,7 @@ def test_ruff_would_reformat_nothing() -> None:
 
 
 def test_mypy_finds_nothing() -> None:
-    must(run(BIN / "mypy", "leash_ray"))
+    must(run(BIN / "mypy"))
 
 
 # The package.

@@ -116,7 +116,7 @@ def test_bad_specs_are_refused_by_the_model(bad: dict[str, object]) -> None:
 def test_a_split_from_yaml_is_a_pair_of_buckets() -> None:
     spec = TypeAdapter(TaskSpec).validate_python({"kind": "jsonl", "path": "x", "split": [0, 70]})
     assert spec.split == (0, 70)
-    assert [spec.in_split(f"{number:x}") for number in (0, 69, 70, 99, 100, 170)] == [True, True, False, False, True, False]
+    assert [n for n in (0, 69, 70, 99, 100, 170) if spec.in_split(f"{n:x}")] == [0, 69, 100]
     assert JsonlSpec(path="x").in_split("ff")
 
 

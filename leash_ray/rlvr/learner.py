@@ -42,6 +42,8 @@ class Learner:
         self.tokenizer = AutoTokenizer.from_pretrained(model)
         self.pad_id = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
         network = AutoModelForCausalLM.from_pretrained(model, dtype=dtype)
+        if config.gradient_checkpointing:
+            network.gradient_checkpointing_enable()
         self.reference = None
         if config.kl_coef or config.track_kl:
             self.reference = AutoModelForCausalLM.from_pretrained(model, dtype=dtype).to(self.device).eval()

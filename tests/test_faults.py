@@ -1,0 +1,114 @@
+"""What breaks in mid-run, broken for real: the engine killed, the disk full, a config that cannot be met."""
+
+import errno
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from leash_ray import cluster, stages
+from leash_ray.config import SamplingConfig, load_config
+from leash_ray.errors import RunFailed, UsageError
+from leash_ray.files import atomic_path
+from leash_ray.policy import ServedPolicy
+from leash_ray.sample import ShardMaker, plan_shards, sample_shards
+from leash_ray.session import open_run, session
+from leash_ray.types import Problem, SamplingParams
+from leash_ray.verify.remote import RemoteVerifier
+
+TINY = Path(__file__).parent.parent / "jobs" / "configs" / "tiny.yaml"
+
+
+def engines() -> list[psutil.Process]:
+    """The vLLM engine processes below this session's Ray."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if "EngineCore" in " ".join(process.info["cmdline"] or []):
+            found.append(process)
+    return found
+
+
+@pytest.mark.timeout(600)
+def test_a_killed_engine_costs_time_and_no_completion(
+    served: ServedPolicy, verifier: RemoteVerifier, countdown: list[Problem], tmp_path: Path
+) -> None:
+    """SIGKILL in mid-sampling: Serve brings the replica back, the lost requests are drawn again, the same."""
+    config = SamplingConfig(n=512, max_tokens=12, samples_per_shard=1024)
+    shards = plan_shards(["alpha"], len(countdown), config.n, config.samples_per_shard)
+
+    def texts(folder: Path) -> dict[tuple[str, int], str]:
+        rows = [r for p in folder.rglob("*.parquet") for r in pq.read_table(p).to_pylist()]
+        assert len(rows) == len({(r["problem_id"], r["sample_index"]) for r in rows})
+        return {(r["problem_id"], r["sample_index"]): r["text"] for r in rows}
+
+    undisturbed = list(sample_shards(shards, tmp_path / "a", countdown, config, 0, {"alpha": served}, verifier))
+    victims = engines()
+    assert len(victims) == 1
+    killed = threading.Event()
+
+    def kill() -> None:
+        while not list((tmp_path / "b").rglob("p*.parquet")):  # at least one shard is done, others are under way
+            time.sleep(0.02)
+        victims[0].send_signal(signal.SIGKILL)
+        killed.set()
+
+    threading.Thread(target=kill, daemon=True).start()
+    disturbed = list(sample_shards(shards, tmp_path / "b", countdown, config, 0, {"alpha": served}, verifier))
+    assert killed.is_set() and engines() and engines()[0].pid != victims[0].pid
+    assert sum(r["completions"] for r in disturbed) == sum(r["completions"] for r in undisturbed)
+    assert texts(tmp_path / "b") == texts(tmp_path / "a")
+
+
+def test_a_full_disk_leaves_no_half_shard(
+    served: ServedPolicy, verifier: RemoteVerifier, countdown: list[Problem], tmp_path: Path
+) -> None:
+    """The device answers ENOSPC for real: the shard's temporary name leads to /dev/full."""
+    shard = plan_shards(["alpha"], 2, 8, 16)[0]
+    maker = ShardMaker(tmp_path, countdown[:2], SamplingParams(max_tokens=12), 0, {"alpha": served}, verifier)
+    target = tmp_path / shard.path
+    target.parent.mkdir()
+    (target.parent / f".{target.name}.{os.getpid()}.tmp").symlink_to("/dev/full")
+    with pytest.raises(RunFailed, match=r"no space left while writing .*free some space"):
+        maker.make(shard)
+    assert list(target.parent.iterdir()) == []
+    maker.make(shard)
+    assert pq.read_table(target).num_rows == 16
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("whole")
+
+    def write(error: Exception) -> None:
+        with atomic_path(path) as tmp:
+            tmp.write_text("half")
+            raise error
+
+    with pytest.raises(RunFailed, match="no space left"):
+        write(OSError(errno.ENOSPC, "No space left on device"))
+    with pytest.raises(ZeroDivisionError):
+        write(ZeroDivisionError())
+    assert path.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_fit_is_refused_at_once_and_leaves_no_directory(ray_session: None, tmp_path: Path) -> None:
+    config = load_config(TINY, {"policies.trained.cpus": 64})
+    path = tmp_path / "run"
+    started = time.monotonic()
+
+    def start() -> None:
+        with session(config, open_run(config, path, resume=False), lambda line: None) as current:
+            stages.train(current)
+
+    with pytest.raises(UsageError, match=r"trained 64 CPU.*cannot fit; lower replicas"):
+        start()
+    assert time.monotonic() - started < 60
+    assert not path.exists()
+    with pytest.raises(UsageError, match="no GPU"):
+        cluster.device("gpu")
