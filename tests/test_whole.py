@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "jobs" / "configs" / "tiny.yaml"
@@ -48,6 +49,7 @@ def steps(run: Path) -> int:
     return sum('"stage": "train"' in line for line in path.read_text().splitlines()) if path.exists() else 0
 
 
+@pytest.mark.timeout(1800)
 def test_a_run_that_is_interrupted_twice_ends_with_a_true_report(tmp_path: Path) -> None:
     run = tmp_path / "run"
     config_steps = "train.steps=6"

@@ -6,9 +6,12 @@ v + 1. Random streams are named by what they are for, so a resumed run draws wha
 
 import os
 import shutil
+import signal
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,13 +82,29 @@ def fit(job: TrainJob) -> Path:
         ),
     )
     try:
-        trainer.fit()
+        with _our_ctrl_c():
+            trainer.fit()
     except TrainingFailedError as e:
         raise RunFailed(
             f"training failed: {_root_cause(e)}; its checkpoints are in {job.run_path / CHECKPOINTS}: "
             "go on with the same command and --resume"
         ) from e
     return last_checkpoint(job.run_path, config.steps)
+
+
+@contextmanager
+def _our_ctrl_c() -> Iterator[None]:
+    """Ray Train answers Ctrl-C by aborting its workers and leaving Python, and keeps doing so after training."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as e:
+        raise KeyboardInterrupt from e
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def last_checkpoint(run_path: Path, step: int) -> Path:
