@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from leash_ray.config import RunConfig, parse_config
 from leash_ray.errors import UsageError
@@ -16,7 +16,11 @@ from leash_ray.monitor import Monitor
 from leash_ray.progress import Progress, follow_training
 from leash_ray.run_dir import RunDir, require_free_space
 from leash_ray.session import Say, Session, models_of, open_run, problems_of, session, training_problems
-from leash_ray.types import Verdict
+from leash_ray.types import Problem, Verdict
+
+if TYPE_CHECKING:
+    from leash_ray.policy import ServedPolicy
+    from leash_ray.sample import Shard
 
 
 def train(current: Session) -> Path:
@@ -57,60 +61,78 @@ def train(current: Session) -> Path:
 
 def sample(current: Session) -> Path:
     """Sample both policies on the measured problems; returns the completions' folder."""
-    from leash_ray.sample import missing_shards, plan_shards, sample_shards
+    from leash_ray.sample import missing_shards, plan_shards
 
-    config, run = current.config, current.run
+    config, run, sampling = current.config, current.run, current.config.sampling
     if run.stage_done("sample"):
         return run.completions
-    models = models_of(config)
-    version = 0
-    if config.policies[config.trained].model is None:
-        assert config.train is not None
-        if not run.stage_done("train"):
-            raise UsageError(f"{run.path} has no trained model yet: run leash train first, with the same --run")
-        models[config.trained] = str(run.path.resolve() / (run.stage_info("train") or {})["model"])
-        version = config.train.steps
+    models, version = _models_to_sample(config, run)
     problems = problems_of(config, run)
-    shards = plan_shards(
-        [config.base, config.trained], len(problems), config.sampling.n, config.sampling.samples_per_shard
-    )
+    shards = plan_shards([config.base, config.trained], len(problems), sampling.n, sampling.samples_per_shard)
     missing = missing_shards(run.completions, shards)
-    total = {name: config.sampling.n * len(problems) for name in (config.base, config.trained)}
-    per_row_bytes = 200 + 2 * config.sampling.max_tokens  # ids and text, compressed
+    per_row_bytes = 200 + 2 * sampling.max_tokens  # ids and text, compressed
     require_free_space(run.path, per_row_bytes * sum(s.n_rows for s in missing), "the completions")
     if missing:
         served = current.serve(models, training=False)
         for policy in served.values():
-            policy.check_prompts(problems, config.sampling.max_tokens)
+            policy.check_prompts(problems, sampling.max_tokens)
         if version:  # the trained policy may have been deployed before it was trained
             served[config.trained].load_weights(models[config.trained], version)
-        # A replica that is replaced in mid-run must not go on with other weights.
-        served = {
+        current.say(
+            f"sampling {sampling.n} completions of {len(problems)} problems from each of {config.base} and "
+            f"{config.trained} ({len(shards) - len(missing)} of {len(shards)} shards are there)"
+        )
+        # Pinned: a replica that is replaced in mid-run must not go on with other weights.
+        pinned = {
             config.base: served[config.base].at(0),
             config.trained: served[config.trained].at(version, models[config.trained]),
         }
-        done = Counter(total)
-        for shard in missing:
-            done[shard.policy] -= shard.n_rows
-        current.say(
-            f"sampling {config.sampling.n} completions of {len(problems)} problems from each of "
-            f"{config.base} and {config.trained} ({len(shards) - len(missing)} of {len(shards)} shards are there)"
-        )
-        progress = Progress(total, done, current.say)
-        with _monitor(run, config) as monitor:
-            if monitor.url:
-                current.say(f"watch {monitor.url}")
-            for i, row in enumerate(
-                sample_shards(
-                    missing, run.completions, problems, config.sampling, config.seed, served, current.verifier
-                ),
-                len(shards) - len(missing) + 1,
-            ):
-                progress.add(row["policy"], row["completions"], row["tokens"], row[Verdict.CORRECT], row[Verdict.ERROR])
-                monitor.log("sample", progress.metrics(), step=i)
-        current.say(progress.summary())
-    run.mark_done("sample", {"completions": sum(total.values())})
+        _draw(current, shards, missing, problems, pinned)
+    run.mark_done("sample", {"completions": sum(s.n_rows for s in shards)})
     return run.completions
+
+
+def _models_to_sample(config: RunConfig, run: RunDir) -> tuple[dict[str, str], int]:
+    """Each policy's model, and the version (steps of training) of the trained one; 0 where it was not trained here."""
+    models = models_of(config)
+    if config.policies[config.trained].model is not None:
+        return models, 0
+    assert config.train is not None
+    trained = run.stage_info("train")
+    if trained is None:
+        raise UsageError(f"{run.path} has no trained model yet: run leash train first, with the same --run")
+    models[config.trained] = str(run.path.resolve() / trained["model"])
+    return models, config.train.steps
+
+
+def _draw(
+    current: Session,
+    shards: Sequence["Shard"],
+    missing: Sequence["Shard"],
+    problems: Sequence[Problem],
+    policies: Mapping[str, "ServedPolicy"],
+) -> None:
+    """Make the missing shards, telling how far it is."""
+    from leash_ray.sample import sample_shards
+
+    config, run = current.config, current.run
+    total: Counter[str] = Counter()
+    for shard in shards:
+        total[shard.policy] += shard.n_rows
+    done = Counter(total)
+    for shard in missing:
+        done[shard.policy] -= shard.n_rows
+    progress = Progress(total, done, current.say)
+    with _monitor(run, config) as monitor:
+        if monitor.url:
+            current.say(f"watch {monitor.url}")
+        made = sample_shards(
+            missing, run.completions, problems, config.sampling, config.seed, policies, current.verifier
+        )
+        for i, row in enumerate(made, len(shards) - len(missing) + 1):
+            progress.add(row["policy"], row["completions"], row["tokens"], row[Verdict.CORRECT], row[Verdict.ERROR])
+            monitor.log("sample", progress.metrics(), step=i)
+    current.say(progress.summary())
 
 
 def _monitor(run: RunDir, config: RunConfig) -> Monitor:

@@ -1,5 +1,6 @@
 """What breaks in mid-run, broken for real: the engine killed, the disk full, a config that cannot be met."""
 
+import contextlib
 import errno
 import os
 import signal
@@ -25,11 +26,12 @@ TINY = Path(__file__).parent.parent / "jobs" / "configs" / "tiny.yaml"
 
 
 def engines() -> list[psutil.Process]:
-    """The vLLM engine processes below this session's Ray."""
+    """The vLLM engine processes of this session's Ray, which is a child of this process."""
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if "EngineCore" in " ".join(process.info["cmdline"] or []):
-            found.append(process)
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "EngineCore" in " ".join(process.cmdline()):
+                found.append(process)
     return found
 
 
