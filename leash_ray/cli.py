@@ -32,6 +32,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if argv is None else argv
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
+    # A W&B service of the process that started this one is not ours: runs that others left open in it are in the way.
+    os.environ.pop("WANDB_SERVICE", None)
     # `ray job stop` and schedulers send SIGTERM: take down what runs on the cluster, as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(_run(arguments, debug))

@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
 
 from leash_ray.errors import UsageError
 from leash_ray.tasks.spec import TaskSpec
@@ -36,7 +35,7 @@ def _number(value: Any) -> Any:
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         return float(value)
     if isinstance(value, bool | str):
-        raise PydanticCustomError("float_type", "Input should be a valid number")
+        raise ValueError(f"Input should be a valid number, not {value!r}")
     return value
 
 

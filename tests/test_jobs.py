@@ -63,7 +63,7 @@ def test_an_entrypoint_is_the_command(tmp_path: Path) -> None:
 def test_a_job_keeps_its_run_outside_of_the_copy_that_ray_deletes(monkeypatch: pytest.MonkeyPatch) -> None:
     from leash_ray.cli import _run_path
 
-    assert _run_path("tiny", None) == Path("runs/tiny")
+    assert _run_path("tiny", None) == Path("runs/tiny").absolute()
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     monkeypatch.setenv("HOME", "/home/somebody")
     assert _run_path("tiny", None) == Path("/home/somebody/runs/tiny")
@@ -77,12 +77,13 @@ def test_variables_that_a_job_brings_are_not_set_again(monkeypatch: pytest.Monke
 
     monkeypatch.setenv("WANDB_API_KEY", "key")
     monkeypatch.setenv("HF_HOME", "/models")
-    assert {"WANDB_API_KEY", "HF_HOME"} <= _worker_env()["env_vars"].keys()
+    assert {"WANDB_API_KEY", "HF_HOME"} <= _worker_env(local=False)["env_vars"].keys()
     job = {"runtime_env": {"env_vars": {"WANDB_API_KEY": "key"}}, "metadata": {}}
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(job))
-    assert {"WANDB_API_KEY", "HF_HOME"} & _worker_env()["env_vars"].keys() == {"HF_HOME"}
+    assert {"WANDB_API_KEY", "HF_HOME"} & _worker_env(local=False)["env_vars"].keys() == {"HF_HOME"}
+    assert "WANDB_API_KEY" not in _worker_env(local=True)["env_vars"]  # inherited, and so in no log of Ray's
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", '{"runtime_env": null}')
-    assert _worker_env()["env_vars"]["WANDB_API_KEY"] == "key"
+    assert _worker_env(local=False)["env_vars"]["WANDB_API_KEY"] == "key"
 
 
 # A real head.

@@ -186,7 +186,7 @@ def calls(place: Path) -> list[str]:
 
 
 def setup(place: Path) -> subprocess.CompletedProcess[str]:
-    return run("make", "setup", "KIND=cpu", f"PYTHON={sys.executable}", cwd=place)
+    return run("make", "--no-print-directory", "setup", "KIND=cpu", f"PYTHON={sys.executable}", cwd=place)
 
 
 def test_setup_installs_torch_first_and_has_nothing_to_do_the_second_time(checkout: Path) -> None:
