@@ -145,10 +145,10 @@ def countdown_problems(seed: int, size: int, split: tuple[int, int]) -> list[Pro
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the model and its tokenizer")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--p-correct", type=float, default=0.75, help="share of correct expressions (default 0.75)")
+    parser.add_argument("--p-correct", type=float, default=0.55, help="share of correct expressions (default 0.55)")
     parser.add_argument("--problems", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--check", type=int, default=100, help="held-out problems to measure at the end")

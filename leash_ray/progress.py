@@ -80,12 +80,13 @@ class Progress:
 def follow_training(metrics: Path, steps: int, say: Callable[[str], None]) -> Iterator[None]:
     """Say a line about the newest training step now and then, read from ``metrics.jsonl`` as workers write it."""
     over = threading.Event()
+    started = time.time()
 
     def follow() -> None:
         said = None
         while not over.wait(EVERY_S):
             row = _last_training_row(metrics)
-            if row and row["step"] != said:
+            if row and row["step"] != said and row["time"] >= started:  # not what an earlier try left there
                 said = row["step"]
                 say(
                     f"  step {row['step']}/{steps}: reward {_number(row.get('reward_mean'))}, "

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "jobs" / "configs" / "tiny.yaml"
 START_LIMIT_S = 400
+N = 1024
 COMMAND = [sys.executable, "-m", "leash_ray.cli", "run", str(CONFIG), "--set", "monitor.wandb=offline"]
 
 
@@ -52,12 +53,14 @@ def steps(run: Path) -> int:
 @pytest.mark.timeout(1800)
 def test_a_run_that_is_interrupted_twice_ends_with_a_true_report(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    config_steps = "train.steps=6"
-    extra = ("--set", config_steps, "--set", "train.checkpoint_every=2", "--set", "sampling.samples_per_shard=8")
+    # Seconds of sampling in 128 shards: the second Ctrl-C falls into the middle.
+    changes = ("train.steps=6", "train.checkpoint_every=2", f"sampling.n={N}", "sampling.samples_per_shard=64")
+    extra = [part for change in changes for part in ("--set", change)]
     interrupt_when(start(run, *extra), lambda: steps(run) >= 3)
     assert (run / "checkpoints" / "step-000002" / "model" / "model.safetensors").is_file()
     shards = run / "completions"
     interrupt_when(start(run, *extra, "--resume"), lambda: len(list(shards.rglob("p*.parquet"))) >= 2)
+    assert len(list(shards.rglob("p*.parquet"))) < 128
     kept = {p: p.stat().st_mtime_ns for p in shards.rglob("p*.parquet")}
     for path in kept:
         pq.read_table(path)  # whole
@@ -77,7 +80,7 @@ def test_a_run_that_is_interrupted_twice_ends_with_a_true_report(tmp_path: Path)
     counts = support["support"]["problem"]
     assert sum(counts[x] for x in "PESO") == support["n_problems"] == 4
     for policy in support["policies"].values():
-        assert sum(policy["verdicts"].values()) == policy["n_completions"] == 4 * 8
+        assert sum(policy["verdicts"].values()) == policy["n_completions"] == 4 * N
     page = (run / "report.html").read_text()
     assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page.replace(
         "https://www.w3.org", ""
