@@ -77,7 +77,7 @@ class Learner:
         n_tokens = all_sum([batch.n_tokens])[0]
         metrics: dict[str, float] = {}
         for epoch in range(config.epochs):
-            sums = [0.0] * 6
+            sums = [0.0] * 5
             gap = grad_norm = 0.0
             for micro in batch.micro_batches(config.micro_batch):
                 loss, entropy_nats, max_gap = self._loss(micro)
@@ -88,7 +88,7 @@ class Learner:
                 if self.engine.is_gradient_accumulation_boundary():
                     grad_norm = self._plain_grad_norm()
                 self.engine.step()
-                values = (loss.loss.item(), entropy_nats, loss.kl_nats, loss.n_clipped_low, loss.n_clipped_high, 0.0)
+                values = (loss.loss.item(), entropy_nats, loss.kl_nats, loss.n_clipped_low, loss.n_clipped_high)
                 sums = [a + b for a, b in zip(sums, values, strict=True)]
                 gap = max(gap, max_gap)
             totals = [s / max(1.0, n_tokens) for s in all_sum(sums)]
