@@ -109,23 +109,35 @@ class Kind:
     def read(self, text: str) -> Reading | None:
         """The answer in ``text``; None when there is none. Linear in the text; never raises.
 
-        Here: by the task's pattern, else in the last box, else in the last tag, else all that was said.
+        The same for all kinds: what stands in the thinking does not count, and the task's own pattern goes before the
+        stages of the kind (:meth:`find`).
         """
         said = body(text)
         if said is None:
             return None
         text, thought = said
-        stages: tuple[tuple[str, str | None, bool], ...] = (
-            ("pattern", self.options.pattern and by_pattern(text, self.options.pattern), True),
-            ("boxed", last_boxed(text), True),
-            ("answer_tag", last_answer_tag(text), True),
-            ("after_think" if thought else "whole", text, False),
-        )
-        for stage, found, delimited in stages:
+        if self.options.pattern and (found := by_pattern(text, self.options.pattern)) is not None:
+            return self.reading(found, "pattern")
+        return self.find(text, thought)
+
+    def find(self, text: str, thought: bool) -> Reading | None:
+        """The answer in what was said after thinking, by the stages of the kind; None when there is none.
+
+        Here: in the last box, else in the last tag, else all that was said.
+
+        Args:
+            text: without the thinking.
+            thought: whether there was any.
+        """
+        for stage, found in (("boxed", last_boxed(text)), ("answer_tag", last_answer_tag(text))):
             if found is not None:
-                answer = self.canonical(found)
-                return Reading(answer, answer, stage, delimited) if answer else None
-        return None
+                return self.reading(found, stage)
+        return self.reading(text, "after_think" if thought else "whole", delimited=False)
+
+    def reading(self, found: str, stage: str, delimited: bool = True, fallback: bool = False) -> Reading | None:
+        """The reading of the text that a stage found; None where that is no answer."""
+        answer = self.canonical(found)
+        return Reading(answer, answer, stage, delimited, fallback) if answer else None
 
     def judge(self, reference: str, content: str) -> Judgement:
         """Judge one reading's ``content``. May raise: the pool makes that an ERROR with the reason."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from leash_ray.errors import UsageError
 from leash_ray.types import Verdict
-from leash_ray.verify.extract import body, by_pattern, last_answer_tag, last_boxed
+from leash_ray.verify.extract import last_answer_tag, last_boxed
 from leash_ray.verify.kinds.base import Judgement, Kind, Reading
 from leash_ray.verify.plain import simple, unwrapped
 from leash_ray.verify.statements import last_lines, last_solution_tag, last_statement
@@ -36,14 +36,11 @@ class Choice(Kind):
         n = len(_gold(reference).choices)
         return 1 / n if n else None
 
-    def read(self, text: str) -> Reading | None:
-        said = body(text)
-        if said is None:
-            return None
-        text, _ = said
+    def canonical(self, text: str) -> str:
+        return canonical_choice(text)
+
+    def find(self, text: str, thought: bool) -> Reading | None:
         strict = self.options.strict
-        if self.options.pattern and (found := by_pattern(text, self.options.pattern)) is not None:
-            return _reading(found, "pattern")
         for stage, found, start in (
             ("boxed", last_boxed(text), max(text.rfind("boxed{"), text.rfind("fbox{"))),
             ("answer_tag", last_answer_tag(text), text.lower().rfind("</answer>")),

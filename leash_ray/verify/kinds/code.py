@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from leash_ray.verify.extract import body, by_pattern, last_answer_tag
+from leash_ray.verify.extract import last_answer_tag
 from leash_ray.verify.kinds.base import Judge, Kind, Lane, Options, Reading
 from leash_ray.verify.sandbox.cases import read_cases
 from leash_ray.verify.settings import VerifyConfig
@@ -42,36 +42,31 @@ class Code(Kind):
 
         return Trial(settings.sandbox, self.options.rtol)
 
-    def read(self, text: str) -> Reading | None:
-        said = body(text)
-        if said is None:
-            return None
-        text, thought = said
+    def find(self, text: str, thought: bool) -> Reading | None:
         whole = "after_think" if thought else "whole"
-        if self.options.pattern and (found := by_pattern(text, self.options.pattern)) is not None:
-            return _reading(found, "pattern", True)
         if self.options.body and _begins_indented(text):
             code, cut = _function_body(text)
-            return _reading(code, whole, cut)
+            return self.reading(code, whole, cut)
         block = last_block(text)
         if block is not None:
             code, closed = block
-            return None if self.options.strict and not closed else _reading(code, "code_block", closed, not closed)
+            return None if self.options.strict and not closed else self.reading(code, "code_block", closed, not closed)
         if (tag := last_answer_tag(text)) is not None:
-            return _reading(tag, "answer_tag", True)
+            return self.reading(tag, "answer_tag")
         if self.options.strict or not _looks_like_code(text):
             return None
         code, cut = _function_body(text) if _begins_indented(text) else (text, False)
-        return _reading(code, whole, cut, fallback=True)
+        return self.reading(code, whole, cut, fallback=True)
 
+    def canonical(self, text: str) -> str:
+        return _BLANK_START.sub("", text.replace("\r\n", "\n").replace("\r", "\n").rstrip())
 
-def _reading(found: str, stage: str, delimited: bool, fallback: bool = False) -> Reading | None:
-    program = found.replace("\r\n", "\n").replace("\r", "\n").rstrip()
-    program = _BLANK_START.sub("", program)
-    if not program:
-        return None
-    digest = hashlib.blake2b(program.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    return Reading(f"py:{digest}", program, stage, delimited, fallback)
+    def reading(self, found: str, stage: str, delimited: bool = True, fallback: bool = False) -> Reading | None:
+        program = self.canonical(found)
+        if not program:
+            return None
+        digest = hashlib.blake2b(program.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        return Reading(f"py:{digest}", program, stage, delimited, fallback)
 
 
 _BLANK_START = re.compile(r"\A(?:[ \t]*\n)+")

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from leash_ray.errors import UsageError
 from leash_ray.types import Verdict
-from leash_ray.verify.extract import body, by_pattern, last_answer_tag, last_boxed
+from leash_ray.verify.extract import last_answer_tag, last_boxed
 from leash_ray.verify.kinds.base import Judgement, Kind, Options, Reading
 from leash_ray.verify.plain import simple, unwrapped
 from leash_ray.verify.statements import last_bold, last_lines, last_solution_tag, last_statement
@@ -51,27 +51,21 @@ class Exact(Kind):
                 f"exact: with type=json the reference must be JSON (no NaN, no key twice): {reference[:80]!r}"
             )
 
-    def read(self, text: str) -> Reading | None:
-        said = body(text)
-        if said is None:
-            return None
-        text, _ = said
+    def find(self, text: str, thought: bool) -> Reading | None:
         asked: str | None = self.options.format
-        if self.options.pattern and (found := by_pattern(text, self.options.pattern)) is not None:
-            return self._reading(_Found("pattern", found))
         if asked and (first := _stage(asked, text)):
-            return self._reading(first)
+            return self.reading(*first)
         if asked and self.options.strict:
             return None
         for name in ("boxed", "tag", "solution"):
             if other := _stage(name, text):
-                return self._reading(other._replace(fallback=asked is not None))
+                return self.reading(*other._replace(fallback=asked is not None))
         if self.options.type == "json" and (found_json := _json_in(text)):
-            return self._reading(found_json)
+            return self.reading(*found_json)
         if self.options.strict:
             return None
         loose = _stage("phrase", text) or _last_line(text)
-        return self._reading(loose._replace(fallback=True)) if loose else None
+        return self.reading(*loose._replace(fallback=True)) if loose else None
 
     def judge(self, reference: str, content: str) -> Judgement:
         gold = self._gold(reference)
@@ -102,10 +96,6 @@ class Exact(Kind):
             text = once
         return start
 
-    def _reading(self, found: "_Found") -> Reading | None:
-        answer = self.canonical(found.text)
-        return Reading(answer, answer, found.stage, found.delimited, found.fallback) if answer else None
-
     def _gold(self, reference: str) -> tuple[str, ...]:
         return _gold(self, reference)
 
@@ -126,8 +116,8 @@ def _gold(kind: Exact, reference: str) -> tuple[str, ...]:
 
 
 class _Found(NamedTuple):
-    stage: str
     text: str
+    stage: str
     delimited: bool = True
     fallback: bool = False
 
@@ -137,9 +127,9 @@ def _stage(name: str, text: str) -> _Found | None:
         statement = last_statement(text)
         if statement is None or statement.retracted or not statement.said:
             return None
-        return _Found("phrase", statement.said, statement.ended)
+        return _Found(statement.said, "phrase", statement.ended)
     if name == "whole":
-        return _Found("whole", text, False)
+        return _Found(text, "whole", False)
     stage, read = {
         "boxed": ("boxed", last_boxed),
         "tag": ("answer_tag", last_answer_tag),
@@ -147,12 +137,12 @@ def _stage(name: str, text: str) -> _Found | None:
         "bold": ("bold", last_bold),
     }[name]
     found = read(text)
-    return None if found is None else _Found(stage, found)
+    return None if found is None else _Found(found, stage)
 
 
 def _last_line(text: str) -> _Found | None:
     lines = last_lines(text, 1)
-    return _Found("last_line", lines[0], False, True) if lines else None
+    return _Found(lines[0], "last_line", False, True) if lines else None
 
 
 _ARTICLE = re.compile(r"(?:(?:a|an|the) )+(?=\S)", re.IGNORECASE)
@@ -253,5 +243,5 @@ def _json_in(text: str) -> _Found | None:
     """The last fenced block, or all of a text that is one JSON value."""
     fences = list(_FENCE.finditer(text))
     if len(fences) >= 2:
-        return _Found("code_block", text[fences[-2].end() : fences[-1].start()])
-    return _Found("whole", text, False) if canonical_json(text) is not None else None
+        return _Found(text[fences[-2].end() : fences[-1].start()], "code_block")
+    return _Found(text, "whole", False) if canonical_json(text) is not None else None

@@ -14,7 +14,7 @@ from typing import Any
 from leash_ray.errors import UsageError
 from leash_ray.tasks.entry import load_entry
 from leash_ray.types import Verdict
-from leash_ray.verify.extract import body, by_pattern, last_answer_tag, last_boxed
+from leash_ray.verify.extract import last_answer_tag, last_boxed
 from leash_ray.verify.gym.canonical import EMPTY, MAY_BE_EMPTY, NORMAL, canonical
 from leash_ray.verify.gym.guards import may_be_right
 from leash_ray.verify.gym.lenient import second_chances
@@ -50,24 +50,17 @@ class Gym(Kind):
     def warm(self) -> None:
         _scorer(self.spec.argument, "{}")
 
-    def read(self, text: str) -> Reading | None:
-        said = body(text)
-        if said is None:
-            return None
-        text, thought = said
-        if self.options.pattern and (found := by_pattern(text, self.options.pattern)) is not None:
-            return self._reading(found, "pattern", True)
+    def canonical(self, text: str) -> str:
+        return canonical(self.spec.argument, text)
+
+    def find(self, text: str, thought: bool) -> Reading | None:
         if (tag := last_answer_tag(text)) is not None:
             if self.spec.argument in MAY_BE_EMPTY and not tag.strip():
                 tag = EMPTY
-            return self._reading(tag, "answer_tag", True)
+            return self.reading(tag, "answer_tag")
         if not self.options.strict and (boxed := last_boxed(text)) is not None:
-            return self._reading(boxed, "boxed", True, fallback=True)
-        return self._reading(text, "after_think" if thought else "whole", False)
-
-    def _reading(self, found: str, stage: str, delimited: bool, fallback: bool = False) -> Reading | None:
-        answer = canonical(self.spec.argument, found)
-        return Reading(answer, answer, stage, delimited, fallback) if answer else None
+            return self.reading(boxed, "boxed", fallback=True)
+        return self.reading(text, "after_think" if thought else "whole", delimited=False)
 
     def judge(self, reference: str, content: str) -> Judgement:
         dataset, config, entry = _problem(self.spec.argument, reference)

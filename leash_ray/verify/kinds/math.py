@@ -7,7 +7,7 @@ Options: ``all_of=true`` (a reference that is a list needs all its answers, as O
 from pydantic import Field
 
 from leash_ray.types import Verdict
-from leash_ray.verify.extract import body, by_pattern, last_answer_tag
+from leash_ray.verify.extract import last_answer_tag
 from leash_ray.verify.kinds import base
 from leash_ray.verify.kinds.base import Judgement, Kind, Reading
 from leash_ray.verify.math.boxes import last_boxes
@@ -47,22 +47,16 @@ class Math(Kind):
     def warm(self) -> None:
         self.judge("(x-1)(x+1)", "x^{2}-1")
 
-    def read(self, text: str) -> Reading | None:
-        said = body(text)
-        if said is None:
-            return None
-        text, _ = said
-        stages = (
-            ("pattern", self.options.pattern and by_pattern(text, self.options.pattern)),
-            ("boxed", last_boxes(text)),
-            ("answer_tag", last_answer_tag(text)),
-        )
-        for stage, found in stages:
+    def canonical(self, text: str) -> str:
+        return canonical_math(text)
+
+    def find(self, text: str, thought: bool) -> Reading | None:
+        for stage, found in (("boxed", last_boxes(text)), ("answer_tag", last_answer_tag(text))):
             if found is not None:
-                return _reading(found, stage, True)
+                return self.reading(found, stage)
         if self.options.strict or (prose := answer_in_prose(text)) is None:
             return None
-        return _reading(prose.text, prose.stage, False)
+        return self.reading(prose.text, prose.stage, delimited=False, fallback=True)
 
     def judge(self, reference: str, content: str) -> Judgement:
         golds, tolerance = read_reference(reference, self.options.all_of)
@@ -84,8 +78,3 @@ class Math(Kind):
             if gold.shape is not None and comparison.same(gold.shape, said):
                 return Judgement(_RIGHT, answer=gold.text, leniency="percent" if comparison.percent else None)
         return Judgement(_WRONG)
-
-
-def _reading(found: str, stage: str, delimited: bool) -> Reading | None:
-    answer = canonical_math(found)
-    return Reading(answer, answer, stage, delimited, fallback=not delimited) if answer else None

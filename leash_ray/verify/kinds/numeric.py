@@ -10,7 +10,7 @@ from pydantic import Field
 
 from leash_ray.errors import UsageError
 from leash_ray.types import Verdict
-from leash_ray.verify.extract import body, by_pattern, last_answer_tag, last_boxed
+from leash_ray.verify.extract import last_answer_tag, last_boxed
 from leash_ray.verify.kinds.base import Judgement, Kind, Options, Reading
 from leash_ray.verify.plain import simple
 from leash_ray.verify.quantities import Quantity, canonical_quantity, read_quantity
@@ -58,21 +58,18 @@ class Numeric(Kind):
     def warm(self) -> None:
         convert(1.0, (("km", "1"),), (("m", "1"),))
 
-    def read(self, text: str) -> Reading | None:
-        said = body(text)
-        if said is None:
-            return None
-        text, _ = said
+    def canonical(self, text: str) -> str:
+        return canonical_quantity(text)
+
+    def find(self, text: str, thought: bool) -> Reading | None:
         stages = (
-            ("pattern", self.options.pattern and by_pattern(text, self.options.pattern)),
             ("boxed", _boxed(text)),
             ("answer_tag", last_answer_tag(text)),
             ("solution_tag", last_solution_tag(text)),
         )
         for stage, found in stages:
             if found is not None:
-                answer = canonical_quantity(found)
-                return Reading(answer, answer, stage, True) if answer else None
+                return self.reading(found, stage)
         return None if self.options.strict else _loose(text)
 
     def judge(self, reference: str, content: str) -> Judgement:
