@@ -12,8 +12,9 @@ from typing import Any
 from leash_ray.errors import UsageError
 from leash_ray.files import parquet_files
 from leash_ray.marks import Key, marks_path, read_marks
+from leash_ray.problems_file import read_problems
 from leash_ray.scan import plain_columns
-from leash_ray.types import Verdict
+from leash_ray.types import Problem, Verdict
 
 FEWER_THAN = 3
 """Correct samples of a policy on a problem below which each of them is shown."""
@@ -91,7 +92,8 @@ def rare_verdicts(run: Path, fewer_than: int = FEWER_THAN) -> list[RareVerdict]:
         for frame in frames
     )
     rows = found.join(counts, on=["policy", "problem_id"]).to_dicts()
-    groups, problems = _groups(run), _problems(run)
+    groups = _groups(run)
+    problems = {problem.id: problem for problem in read_problems(run / "problems.parquet")}
     verdicts = [_rare(row, marks.verdicts, marks.notes, groups, problems, fewer_than) for row in rows]
     return sorted(
         verdicts,
@@ -107,11 +109,11 @@ def _rare(
     marks: Mapping[Key, Verdict],
     notes: Mapping[Key, str],
     groups: Mapping[str, str],
-    problems: Mapping[str, tuple[str, str]],
+    problems: Mapping[str, Problem],
     fewer_than: int,
 ) -> RareVerdict:
     key = (row["policy"], row["problem_id"], row["sample_index"])
-    prompt, reference = problems.get(row["problem_id"], ("", ""))
+    problem = problems.get(row["problem_id"])
     mark = marks.get(key)
     group = groups.get(row["problem_id"], "")
     return RareVerdict(
@@ -121,8 +123,8 @@ def _rare(
         note=notes.get(key, ""),
         group=group,
         decides=row["c"] < fewer_than and group in ("E", "S"),
-        prompt=prompt,
-        reference=reference,
+        prompt=problem.prompt if problem else "",
+        reference=problem.reference if problem else "",
     )
 
 
@@ -135,17 +137,6 @@ def _groups(run: Path) -> dict[str, str]:
 
     table = pq.read_table(path, columns=["problem_id", "group"], partitioning=None)
     return dict(zip(table["problem_id"].to_pylist(), table["group"].to_pylist(), strict=True))
-
-
-def _problems(run: Path) -> dict[str, tuple[str, str]]:
-    """problem id -> (prompt, reference)."""
-    path = run / "problems.parquet"
-    if not path.is_file():
-        return {}
-    import pyarrow.parquet as pq
-
-    rows = pq.read_table(path, partitioning=None).to_pylist()
-    return {row["id"]: (row.get("prompt") or "", row.get("reference") or "") for row in rows}
 
 
 def summary(verdicts: Sequence[RareVerdict]) -> str:

@@ -22,9 +22,9 @@ import pyarrow.parquet as pq
 from leash_ray.errors import RunFailed, UsageError
 from leash_ray.files import atomic_path, parquet_files, write_json
 from leash_ray.marks import Marks, marks_path, read_marks
+from leash_ray.problems_file import read_problems, write_problems
 from leash_ray.run_dir import RunDir
 from leash_ray.sample import verdict_columns
-from leash_ray.session import read_problems, write_problems
 from leash_ray.types import COMPLETIONS_SCHEMA, VERDICT_COLUMNS, Problem, Verdict
 from leash_ray.verify import Verification, VerifierPool, check_verifier
 from leash_ray.verify.settings import VerifyConfig
@@ -169,7 +169,7 @@ def begin(run: RunDir, asked: Asked) -> tuple[Reverification, list[Problem]]:
         with atomic_path(before) as tmp:
             tmp.write_bytes(run.problems_parquet.read_bytes())
     _record(current, None)
-    write_problems(run, verified)
+    write_problems(run.problems_parquet, verified)
     return current, verified
 
 

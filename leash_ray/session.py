@@ -1,7 +1,6 @@
 """What the stages of one command share: the run directory, the problems, Ray, served policies, verifiers."""
 
 import hashlib
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,8 +15,8 @@ from leash_ray.config import RunConfig
 from leash_ray.deploy import deploy, resolve_model
 from leash_ray.deploy import stop as stop_serving
 from leash_ray.errors import UsageError
-from leash_ray.files import atomic_path
 from leash_ray.policy import ServedPolicy
+from leash_ray.problems_file import read_problems, write_problems
 from leash_ray.prompting.record import keep, render_both, render_for
 from leash_ray.run_dir import RunDir
 from leash_ray.tasks import load_problems
@@ -171,7 +170,7 @@ def open_run(config: RunConfig, path: Path, resume: bool) -> RunDir:
     if config.train and config.policies[config.trained].model is None:
         render_for(config, models, config.trained, training_problems(config, problems))
     run = _create(config, path, resume)
-    write_problems(run, problems)
+    write_problems(run.problems_parquet, problems)
     keep(run.path, record)
     return run
 
@@ -184,9 +183,8 @@ def _create(config: RunConfig, path: Path, resume: bool) -> RunDir:
 
 def problems_of(config: RunConfig, run: RunDir) -> list[Problem]:
     """The measured problems, as ``problems.parquet`` keeps them from the run's start."""
-
     if not run.problems_parquet.is_file():  # the run was cut off between making the directory and this file
-        write_problems(run, load_problems(config.task))
+        write_problems(run.problems_parquet, load_problems(config.task))
     return read_problems(run.problems_parquet)
 
 
@@ -212,14 +210,6 @@ def training_prompts(config: RunConfig, run: RunDir) -> list[Problem]:
     return render_for(config, models_of(config), config.trained, training_problems(config, measured)).problems
 
 
-def read_problems(path: Path) -> list[Problem]:
-    """The problems that :func:`write_problems` wrote."""
-    import pyarrow.parquet as pq
-
-    rows = pq.read_table(path).to_pylist()
-    return [Problem(**{**row, "metadata": json.loads(row["metadata"])}) for row in rows]
-
-
 def training_problems(config: RunConfig, measured: Sequence[Problem]) -> list[Problem]:
     """The problems to train on.
 
@@ -234,19 +224,3 @@ def training_problems(config: RunConfig, measured: Sequence[Problem]) -> list[Pr
             f"{len(shared)} training problems are also measured; give task and train.task splits that do not overlap"
         )
     return problems
-
-
-def write_problems(run: RunDir, problems: Sequence[Problem]) -> None:
-    """Write ``problems.parquet``."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pa.Table.from_pylist(
-        [
-            {f: getattr(p, f) for f in ("id", "task", "prompt", "verifier", "reference")}
-            | {"metadata": json.dumps(dict(p.metadata))}
-            for p in problems
-        ]
-    )
-    with atomic_path(run.problems_parquet) as tmp:
-        pq.write_table(table, tmp)

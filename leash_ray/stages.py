@@ -14,9 +14,10 @@ from leash_ray import cluster
 from leash_ray.config import RunConfig, parse_config
 from leash_ray.errors import UsageError
 from leash_ray.files import atomic_path, write_json
+from leash_ray.free_space import require_free_space
 from leash_ray.monitor import Monitor
 from leash_ray.progress import Progress, follow_training
-from leash_ray.run_dir import RunDir, require_free_space
+from leash_ray.run_dir import RunDir
 from leash_ray.session import (
     Say,
     Session,

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 
 from leash_ray.config import parse_config
 from leash_ray.files import atomic_path
+from leash_ray.problems_file import write_problems
 from leash_ray.run_dir import RunDir
 from leash_ray.sample import Shard, tabulate
-from leash_ray.session import write_problems
 from leash_ray.types import CompletionBatch, Problem
 from leash_ray.verify import Verification
 
@@ -34,7 +34,7 @@ def make_run(
         "made",
     )
     run = RunDir.create(path, config.model_dump(mode="json"), 0)
-    write_problems(run, problems)
+    write_problems(run.problems_parquet, problems)
     for policy, by_problem in texts.items():
         n = len(by_problem[0])
         for first in range(0, n, samples_per_shard):

@@ -13,10 +13,10 @@ from leash_ray.audit import rare_verdicts, summary
 from leash_ray.cli import _run as leash
 from leash_ray.errors import UsageError
 from leash_ray.marks import MARKED, add_marks, marks_path, marks_to_add, read_marks
+from leash_ray.problems_file import read_problems
 from leash_ray.report import write_report
 from leash_ray.reverify import Asked
 from leash_ray.run_dir import RunDir
-from leash_ray.session import read_problems
 from leash_ray.types import Problem, Verdict
 from leash_ray.verify import VerifierPool
 

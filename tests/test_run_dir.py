@@ -15,9 +15,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leash_ray import run_dir as run_dir_module
+from leash_ray import provenance
+from leash_ray.config_file import config_hash, config_text, differences, read_config
 from leash_ray.errors import RunFailed, UsageError
-from leash_ray.run_dir import RunDir, config_hash, require_free_space
+from leash_ray.files import write_text
+from leash_ray.free_space import require_free_space
+from leash_ray.run_dir import RunDir
 
 CONFIG = {"model": "m", "train": {"lr": 3e-4, "steps": 10, "betas": [0.9, 0.95]}, "monitor": {"wandb": "auto"}}
 
@@ -82,21 +85,21 @@ def test_what_fails_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     def fail() -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_dir_module, "_git_commit", fail)
+    monkeypatch.setattr(provenance, "git_commit", fail)
     with pytest.raises(KeyboardInterrupt):
         RunDir.create(tmp_path / "run", CONFIG, seed=0)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_race_has_one_winner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = run_dir_module._git_commit
+    real = provenance.git_commit
 
     def slow() -> str | None:  # while this process is still writing, another one finishes
-        monkeypatch.setattr(run_dir_module, "_git_commit", real)
+        monkeypatch.setattr(provenance, "git_commit", real)
         RunDir.create(tmp_path / "run", CONFIG, seed=1)
         return None
 
-    monkeypatch.setattr(run_dir_module, "_git_commit", slow)
+    monkeypatch.setattr(provenance, "git_commit", slow)
     monkeypatch.setattr(os, "getpid", iter(range(10**6, 2 * 10**6)).__next__)
     with pytest.raises(UsageError, match="seed: 1 -> 2"):
         RunDir.create(tmp_path / "run", CONFIG, seed=2)
@@ -142,7 +145,7 @@ def test_resume_starts_a_run_that_is_not_there(tmp_path: Path) -> None:
 def test_a_resume_records_packages_that_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     RunDir.create(tmp_path / "run", CONFIG, seed=0)
     then = RunDir.open(tmp_path / "run").info["packages"]
-    monkeypatch.setattr(run_dir_module, "_versions", lambda: {**then, "ray": "3.0"})
+    monkeypatch.setattr(provenance, "versions", lambda: {**then, "ray": "3.0"})
     run = RunDir.create(tmp_path / "run", CONFIG, seed=0, resume=True)
     assert run.info["resumed"][0]["changed_packages"] == {"ray": [then["ray"], "3.0"]}
     assert run.info["packages"] == then
@@ -207,13 +210,13 @@ def test_any_config_is_the_same_when_read_back(
 ) -> None:
     """NaN, 1e-05, "no", "1e3" and the like: what YAML may read as something else must still resume."""
     path = tmp_path_factory.mktemp("runs") / "run"
-    run_dir_module.write_text(path / "config.yaml", run_dir_module._config_text(config))
-    assert run_dir_module._differences(run_dir_module._read_config(path / "config.yaml"), config, ()) == []
+    write_text(path / "config.yaml", config_text(config))
+    assert differences(read_config(path / "config.yaml"), config, ()) == []
     shutil.rmtree(path)
 
 
 def test_numbers_that_yaml_reads_as_text() -> None:
-    text = run_dir_module._config_text({"a": 1e-5, "b": 1e20, "c": math.inf, "d": "1e3", "e": "no", "f": "0o7"})
+    text = config_text({"a": 1e-5, "b": 1e20, "c": math.inf, "d": "1e3", "e": "no", "f": "0o7"})
     assert yaml.safe_load(text) == {"a": 1e-5, "b": 1e20, "c": math.inf, "d": "1e3", "e": "no", "f": "0o7"}
 
 

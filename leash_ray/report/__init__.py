@@ -96,18 +96,14 @@ def _verdicts(run_dir: Path) -> tuple[dict[str, dict[str, int]], "list[RareVerdi
 
 
 def _examples(run_dir: Path, support: Mapping[str, Any], per_problem: Any) -> dict[str, dict[str, Any]]:
+    from leash_ray.problems_file import read_problems
     from leash_ray.report.examples import collect_examples
     from leash_ray.report.read import ROLES, name_of
     from leash_ray.report.rows import example_ids
 
     if per_problem is None or not (run_dir / "completions").is_dir():
         return {}
-    prompts: dict[str, str] = {}
-    if (path := run_dir / "problems.parquet").exists():
-        import pyarrow.parquet as pq
-
-        table = pq.read_table(path, columns=["id", "prompt"], partitioning=None)
-        prompts = dict(zip(table["id"].to_pylist(), table["prompt"].to_pylist(), strict=True))
+    prompts = {problem.id: problem.prompt for problem in read_problems(run_dir / "problems.parquet")}
     files = parquet_files(run_dir / "completions")
     if not files:
         return {}
