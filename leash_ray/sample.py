@@ -143,8 +143,8 @@ class ShardMaker:
 
     def make(self, shard: Shard) -> dict[str, Any]:
         """Write the shard's file; returns its counts for progress."""
-        problems = self.problems[shard.first_problem : shard.end_problem]
-        batches = draw(self.policies[shard.policy], shard, self._asked(shard, problems), self.params, self.seed)
+        problems = self._asked(shard, self.problems[shard.first_problem : shard.end_problem])
+        batches = draw(self.policies[shard.policy], shard, problems, self.params, self.seed)
         verified = self.verifier.verify(
             [
                 (problem, text, reason)

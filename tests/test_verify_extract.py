@@ -13,6 +13,7 @@ from leash_ray.verify.extract import (
     last_answer_tag,
     last_boxed,
     last_phrase,
+    opens_thinking,
 )  # fmt: skip
 
 
@@ -24,11 +25,49 @@ from leash_ray.verify.extract import (
         ("<thinking>6</thinking> 7", (" 7", True)),
         ("a</think>b</think> c", (" c", True)),
         ("  <think>7", None),
-        ("7 <think>", ("7 <think>", False)),
+        ("7 <think>", ("7 ", False)),
+        ("<Think>6</Think>7", ("7", True)),
+        ("\n<THINK>6", None),
+        ("<think>a</think> 7 <think> or 8", (" 7 ", True)),  # it began to think again, and never ended
+        ("<think>a <think>b</think> 7", (" 7", True)),
+        ("<think>a</think> 6 <think>b</think> 7 <thinking> c <think> 8", (" 7 ", True)),
+        ("<think>a</think>", ("", True)),
+        ("</thinker> 7", ("</thinker> 7", False)),
     ],
 )
 def test_body_is_what_follows_thinking(text: str, expected: tuple[str, bool] | None) -> None:
     assert body(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("perhaps \\boxed{6}", None),
+        ("perhaps 6</think> 7", (" 7", True)),
+        ("perhaps 6</Thinking> 7", (" 7", True)),
+        ("<think>perhaps 6", None),
+        ("6</think> 7 <think> 8", (" 7 ", True)),
+    ],
+)
+def test_where_the_prompt_opened_the_thinking_only_what_follows_its_end_is_said(
+    text: str, expected: tuple[str, bool] | None
+) -> None:
+    assert body(text, thinking=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("<|im_start|>assistant\n<think>\n", True),
+        ("Assistant: Let me think.\n<think>", True),
+        ("<THINKING> ", True),
+        ("<think>\n\n</think>\n\n", False),  # thinking is switched off
+        ("Think within <think> and </think>. Question: 1+1?", False),
+        ("", False),
+    ],
+)
+def test_a_prompt_that_ends_in_the_tag_opens_the_thinking(prompt: str, expected: bool) -> None:
+    assert opens_thinking(prompt) is expected
 
 
 @pytest.mark.parametrize(
@@ -99,3 +138,6 @@ def test_of_a_long_text_the_end_is_read() -> None:
     assert said is not None
     assert len(said[0]) == MAX_CHARS
     assert said[0].endswith("y")
+    assert body("<think>" + "x" * MAX_CHARS + "\\boxed{5}") is None  # where thinking begins is looked for in all of it
+    said = body("</think>" + "x" * MAX_CHARS)
+    assert said is not None and said[1]

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from leash_ray.types import Problem, Verdict
-from leash_ray.verify import VerifierPool
+from leash_ray.verify import Reading, Verification, VerifierPool, read_answer
 from leash_ray.verify.processes import Item, Workers
 from leash_ray.verify.settings import VerifyConfig
 
@@ -67,6 +67,30 @@ def test_every_verdict_and_its_answer(pool: VerifierPool) -> None:
     ]
     found = pool.verify([(problem, text, finish) for problem, text, finish, _, _ in items])
     assert [(v.verdict, v.answer, v.reason) for v in found] == [(verdict, a, None) for *_, verdict, a in items]
+
+
+OPENED = "<|im_start|>assistant\n<think>\n"
+KINDS_AND_ANSWERS = (
+    ("math", "7", "\\boxed{7}"), ("choice", "B", "The answer is (B)."), ("exact", "yes", "<answer>yes</answer>"),
+    ("numeric", "7 m", "\\boxed{7 m}"), ("code", "{}", "```python\nprint(7)\n```"), ("judge", "Paris", "Paris."),
+    ("reasoning_gym:countdown", "{}", "<answer>1+2</answer>"), ("python:operator:eq", "7", "7"),
+    ("exact?pattern=It is (.*)", "7", "It is 7"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("verifier", "reference", "said"), KINDS_AND_ANSWERS)
+def test_where_the_prompt_opened_the_thinking_what_is_said_in_it_is_no_answer(
+    verifier: str, reference: str, said: str
+) -> None:
+    asked = Problem.make("t", OPENED, verifier, reference)
+    for finish, verdict in (("stop", Verdict.NO_ANSWER), ("length", Verdict.TRUNCATED)):
+        for text in (said, f"Perhaps {said}\nBut let me check", f"<think>{said}"):
+            found = read_answer(asked, text, finish)
+            assert isinstance(found, Verification) and found.verdict is verdict
+    for text in (f"Perhaps.</think>\n\n{said}", f"{said}</Think>{said}"):
+        assert isinstance(read_answer(asked, text, "stop"), Reading)
+    closed = Problem.make("t", "<think>\n\n</think>\n\n", verifier, reference)
+    assert isinstance(read_answer(closed, said, "stop"), Reading)
 
 
 def test_a_power_tower_costs_one_error(pool: VerifierPool) -> None:
@@ -254,10 +278,10 @@ def test_a_reader_that_fails_costs_one_error(monkeypatch: pytest.MonkeyPatch) ->
 
     read = Exact.read
 
-    def fails(self: Exact, text: str) -> object:
+    def fails(self: Exact, text: str, thinking: bool = False) -> object:
         if "boom" in text:
             raise AssertionError("no such luck")
-        return read(self, text)
+        return read(self, text, thinking)
 
     monkeypatch.setattr(Exact, "read", fails)
     problem = Problem.make("t", "p", "exact", "yes")

@@ -21,11 +21,11 @@ import re
 from typing import NamedTuple
 
 MAX_CHARS = 1_000_000
-"""Only the end of a longer text is read."""
+"""Of what is said after thinking, only the end is read where it is longer."""
 
 _PATTERN_TIMEOUT_S = 0.5
-_THINK_END = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
-_THINK_START = re.compile(r"\s*<think(?:ing)?>", re.IGNORECASE)
+_TAIL_CHARS = 200
+_THINK_TAG = re.compile(r"<(?P<end>/?)think(?:ing)?>", re.IGNORECASE)
 _TAG_START = re.compile(r"<answer>", re.IGNORECASE)
 _TAG_END = re.compile(r"</answer>", re.IGNORECASE)
 # A backslash takes the next character with it, so that \{ is no brace.
@@ -36,14 +36,32 @@ _PHRASE = re.compile(
 )
 
 
-def body(text: str) -> tuple[str, bool] | None:
-    """What a completion says after thinking, and whether it thought; None for one that never stopped thinking."""
-    text = text[-MAX_CHARS:] if len(text) > MAX_CHARS else text
-    if "</think" in text or "</THINK" in text:
-        end = last_match(_THINK_END, text)
-        if end:
-            return text[end.end() :], True
-    return None if _THINK_START.match(text) else (text, False)
+def opens_thinking(prompt: str) -> bool:
+    """Whether a prompt ends in an opened thinking, as the chat templates of models that always think do."""
+    return prompt[-_TAIL_CHARS:].rstrip().lower().endswith(("<think>", "<thinking>"))
+
+
+def body(text: str, thinking: bool = False) -> tuple[str, bool] | None:
+    """What a completion says after thinking, and whether it thought; None for one that never stopped thinking.
+
+    What follows the last ``</think>`` is said, up to a ``<think>`` that is never closed.
+
+    Args:
+        thinking: the prompt opened the thinking already (:func:`opens_thinking`).
+    """
+    end = again = None
+    for tag in _THINK_TAG.finditer(text):
+        if tag["end"]:
+            end, again = tag, None
+        elif again is None:
+            again = tag
+    if thinking and end is None:
+        return None
+    start, stop = end.end() if end else 0, again.start() if again else len(text)
+    said = text[max(start, stop - MAX_CHARS) : stop]
+    if again and not end and not said.strip():
+        return None
+    return said, end is not None
 
 
 def last_match(pattern: "re.Pattern[str]", text: str, end: int | None = None) -> "re.Match[str] | None":

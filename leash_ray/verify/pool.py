@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from leash_ray.types import Problem, Verdict
+from leash_ray.verify.extract import opens_thinking
 from leash_ray.verify.kinds import Judgement, Reading, kind_of
 from leash_ray.verify.kinds.base import Judge, Lane
 from leash_ray.verify.processes import Item, Workers
@@ -43,10 +44,13 @@ Key = tuple[str, str, str]
 
 
 def read_answer(problem: Problem, text: str, finish_reason: str) -> Reading | Verification:
-    """What ``text`` answers, or the verification of a text that has no answer."""
+    """What ``text`` answers, or the verification of a text that has no answer.
+
+    ``problem.prompt`` is what the policy was asked: whether it opened the thinking decides what of the text was said.
+    """
     kind = kind_of(problem.verifier)
     try:
-        reading = kind.read(_without_lone_surrogates(text))
+        reading = kind.read(_without_lone_surrogates(text), opens_thinking(problem.prompt))
     except Exception as e:  # a fault of the reader's: this completion's ERROR, not the run's end
         return Verification(Verdict.ERROR, None, explain(e))
     if finish_reason == "length" and not (reading and reading.delimited):

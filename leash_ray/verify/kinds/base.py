@@ -106,13 +106,16 @@ class Kind:
         """What equal answers are written as. Idempotent; empty: no answer."""
         return text.strip()
 
-    def read(self, text: str) -> Reading | None:
+    def read(self, text: str, thinking: bool = False) -> Reading | None:
         """The answer in ``text``; None when there is none. Linear in the text; never raises.
 
         The same for all kinds: what stands in the thinking does not count, and the task's own pattern goes before the
         stages of the kind (:meth:`find`).
+
+        Args:
+            thinking: the prompt opened the thinking already, so that only what follows its end was said.
         """
-        said = body(text)
+        said = body(text, thinking)
         if said is None:
             return None
         text, thought = said
