@@ -79,6 +79,29 @@ def test_verdict(reference: str, text: str, verdict: Verdict) -> None:
     assert verdict_of(reference, text) is verdict
 
 
+@pytest.mark.parametrize(
+    ("reference", "said", "verdict"),
+    [
+        ("(1,100)", "1100", W),
+        ("1100", "(1,100)", W),
+        ("[1200]", "[1,200]", W),
+        ("2200", "2(1,100)", W),
+        ("(1,100)", "(1, 100)", R),
+        ("(1, 100)", "(1,100)", R),
+        ("\\{1,100\\}", "\\{100, 1\\}", R),
+        ("[1,200]", "1 \\leq x \\leq 200", R),
+        ("1,234", "1234", R),
+        ("1,234 and 5", "5, 1234", R),
+        ("\\frac{1234}{7}", "\\frac{1,234}{7}", R),
+        ("(1000, 2000)", "(1,000, 2,000)", W),  # a false negative: no comma in brackets belongs to a number
+    ],
+)
+def test_a_comma_in_brackets_parts_two_numbers_and_one_before_three_digits_is_in_a_number(
+    reference: str, said: str, verdict: Verdict
+) -> None:
+    assert verdict_of(reference, f"\\boxed{{{said}}}") is verdict
+
+
 # What math-verify 0.9.0 calls equal, or what one might.
 NOT_EQUAL = [
     ("2", "2c"), ("5", "5 t"), ("5", "6=5"), ("x^2+1=0", "x^2+2=0"), ("0.0000012", "0.0000013"), ("1", "1\\%"),

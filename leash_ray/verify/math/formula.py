@@ -44,10 +44,18 @@ Token: TypeAlias = tuple[str, str]
 
 
 def tokens_of(text: str) -> list[Token]:
-    """The tokens of a canonical text; words become letters, except names of functions."""
+    """The tokens of a canonical text; words become letters, except names of functions.
+
+    Raises:
+        Unreadable: a comma in round or square brackets, which may part two numbers: (1,100).
+    """
     found: list[Token] = []
+    brackets = 0
     for match in _TOKEN.finditer(text):
         kind, part = match.lastgroup, match[0]
+        brackets += (part in "([") - (part in ")]")
+        if brackets > 0 and "," in part:
+            raise Unreadable("a comma in brackets")
         if kind == "cmd" or kind == "num" or kind == "char":
             found.append((kind, part))
         elif kind == "word":

@@ -3,6 +3,7 @@ r"""What an answer is made of: numbers and formulas in lists, sets, tuples, inte
 Only shapes of the same kind are ever compared part by part, so ``\{5,6\}``, "5 or 6" and ``(5,6)`` are none of them 5.
 """
 
+import itertools
 import re
 from collections.abc import Container
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ _TOKEN = re.compile(
     r"\\begin\{[a-z]+\}|\\end\{[a-z]+\}|\\[a-zA-Z]+|\\.|\s?(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])\s?|.", re.DOTALL
 )
 _OPENING = {"(": 1, "[": 1, "{": 1, "\\{": 1, "\\langle": 1}
+_BRACKETED = tuple(_OPENING)
 _CLOSING = {")": 1, "]": 1, "}": 1, "\\}": 1, "\\rangle": 1}
 _RELATIONS = {
     "=": "=", "<": "<", ">": ">", "\\leq": "<=", "\\geq": ">=", "\\neq": "!=", "\\approx": "~", "\\in": "in",
@@ -91,9 +93,10 @@ def parse_shape(text: str, depth: int = 0) -> Shape:
         return _matrix(match[2], depth)
     if "\\pm" in text and (both := _plus_and_minus(text)):
         return Many(tuple(parse_shape(t, depth + 1) for t in both), False)
-    if not depth and _THOUSANDS.search(text):  # at the top 1,234 is one number; in brackets it is two
-        text = _THOUSANDS.sub(lambda m: m[0].replace(",", ""), text)
     tokens = _top_level(text)
+    if not depth and _THOUSANDS.search(text):
+        tokens = _with_whole_thousands(tokens)
+        text = "".join(tokens)
     parts, seps = _split(tokens, _COMMAS)
     if len(parts) > 1:
         # ", and" and a last comma make empty parts
@@ -180,6 +183,15 @@ def _top_level(text: str) -> list[str]:
             out.append(token)
     if opened:
         raise Unreadable("brackets")
+    return out
+
+
+def _with_whole_thousands(tokens: list[str]) -> list[str]:
+    """Without the commas of 1,234, which is one number at the top; in brackets, (1,234), it is two."""
+    out: list[str] = []
+    for is_bracketed, parts in itertools.groupby(tokens, key=lambda token: token.startswith(_BRACKETED)):
+        whole = "".join(parts)
+        out += _top_level(whole if is_bracketed else _THOUSANDS.sub(lambda m: m[0].replace(",", ""), whole))
     return out
 
 
