@@ -4,8 +4,8 @@ pass@k is one minus it (arXiv 2107.03374, eq. 1); so are expected distinct answe
 52, 1971) and what a permutation of labels gives by chance.
 
 Numerics: the product of min(c, k) factors where that is short; otherwise Loader's identity ("Fast and Accurate
-Computation of Binomial Probabilities", 2000), by which a hypergeometric probability is a quotient of binomial ones whose
-logarithms are small::
+Computation of Binomial Probabilities", 2000), by which a hypergeometric probability is a quotient of binomial ones
+whose logarithms are small::
 
     C(n-c, k) / C(n, k) = (1-p)^c b(k; n-c, p) / b(k; n, p),    p = k/n
 
