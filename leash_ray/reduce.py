@@ -33,6 +33,7 @@ _JSONL_TYPES = {c: pl.String() for c in READ_COLUMNS} | {
     "sample_index": pl.Int64(),
     "n_tokens": pl.Int64(),
     "logprob_sum": pl.Float64(),
+    "entropy_sum": pl.Float64(),
 }
 
 

@@ -4,8 +4,8 @@
 once at the end. Any split of the rows into blocks, in any order, finalizes to identical numbers, because everything in
 it is an integer count, sum, minimum or maximum:
 
-- log-probabilities are summed in fixed point, in units of 2**-24 nats: exact for float32 values from 0.5 nats upwards,
-  within 3e-8 nats a completion below; a float sum would depend on the order of the blocks;
+- log-probabilities and entropies are summed in fixed point, in units of 2**-24 nats: exact for float32 values from 0.5
+  nats upwards, within 3e-8 nats a completion below; a float sum would depend on the order of the blocks;
 - which sample indices were seen, ERRORs apart from the scored, is kept as runs [start, stop) with a multiplicity. Runs
   merge by adding multiplicities, so duplicate keys are found exactly, wherever the copies were, and a complete problem
   costs one row. They also say how many scored samples come before a sample, whatever gaps and ERRORs there are.
@@ -29,7 +29,7 @@ from leash_ray.stats.entropy import answer_entropies_nats
 from leash_ray.stats.runs import MAX_VALUE, Runs, add_runs, runs_of_values
 from leash_ray.types import REQUIRED_COLUMNS, Verdict
 
-READ_COLUMNS: Final = (*REQUIRED_COLUMNS, "task", "answer", "n_tokens", "logprob_sum", "leniency")
+READ_COLUMNS: Final = (*REQUIRED_COLUMNS, "task", "answer", "n_tokens", "logprob_sum", "entropy_sum", "leniency")
 """The columns of a completions table that reducing looks at."""
 
 NATS_UNIT: Final = 2.0**-24
@@ -45,6 +45,8 @@ _SUMS: Final = (
     "logprob_units",  # over rows with both a log-probability and a token count, in NATS_UNIT
     "logprob_tokens",
     "logprob_rows",
+    "entropy_units",  # of the mean entropy of a completion's tokens, over rows that have both, in NATS_UNIT
+    "entropy_rows",
     "answer_unknown",  # rows whose answer should be there and is not
     "correct_answer_unknown",  # the CORRECT ones among them
     "correct_lenient",  # CORRECT rows that are right by leniency only
@@ -125,10 +127,19 @@ class CompletionsState:
         drawn = _refuse_duplicates(keys, runs)
         scored = runs.filter("scored").sort("row", "start")
         answers = _frame(self.answers).join(keys, on=_KEY, how="left")
-        correct = answers.filter(pl.col("verdict") == "CORRECT", pl.col("answer").is_not_null())
+        is_correct = pl.col("verdict") == "CORRECT"
+        correct = answers.filter(is_correct, pl.col("answer").is_not_null())
         # One count per (problem, answer), whatever its verdict; a null answer is "NA". Entropy is a float sum, so its
         # terms come in a fixed order; counts are quicker to sort than texts, and equal counts are equal terms.
-        pooled = answers.group_by("row", "answer").agg(pl.col("count").sum()).sort("row", "count")
+        pooled = (
+            answers.group_by("row", "answer")
+            .agg(
+                *(pl.col(c).first() for c in _KEY),
+                pl.col("count").sum(),
+                correct=pl.col("count").filter(is_correct).sum(),
+            )
+            .sort("row", "count")
+        )
         unknown = problems["answer_unknown"].to_numpy() > 0
         correct_unknown = problems["correct_answer_unknown"].to_numpy() > 0
         entropy = answer_entropies_nats(pooled["count"].to_numpy(), pooled["row"].to_numpy(), len(problems))
@@ -155,7 +166,8 @@ class CompletionsState:
             .rename({"task_min": "task"})
             .drop("task_max")
         )
-        return Reduced(problems, correct, dict(_frame(self.policies).sort("policy").iter_rows()))
+        pooled = pooled.select(*_KEY, "answer", "count", "correct").sort(*_KEY, "answer")
+        return Reduced(problems, correct, pooled, dict(_frame(self.policies).sort("policy").iter_rows()))
 
 
 @dataclass(frozen=True)
@@ -172,6 +184,9 @@ class Reduced:
     correct_answers: pl.DataFrame
     """Distinct (policy, problem_id, answer) with a CORRECT verdict, sorted; scored_before: how many scored samples of
     the problem have a lower index than the first such sample."""
+    answers: pl.DataFrame
+    """Distinct (policy, problem_id, answer), sorted; answer null: "NA", the pooled completions without an answer. count:
+    scored completions that give it; correct: the CORRECT ones among them."""
     policies: dict[str, int]
     """Rows per policy, of every policy in the data."""
 
@@ -285,9 +300,11 @@ def _rows(
         lenient = correct & (codes(table, "leniency")[0] >= 0)
     n_tokens = numbers(table, "n_tokens", pa.int64())
     nats = numbers(table, "logprob_sum", pa.float64())
+    entropy = numbers(table, "entropy_sum", pa.float64())
     rows = pl.DataFrame({"group": group, "index": index, "verdict": verdict, "answer": answer, "task_min": task})
-    rows = rows.with_columns(n_tokens=n_tokens, nats=nats).with_columns(
-        scored=pl.col("nats").is_finite() & (pl.col("nats").abs() <= _MAX_NATS) & pl.col("n_tokens").is_not_null()
+    rows = rows.with_columns(n_tokens=n_tokens, nats=nats, entropy=entropy / n_tokens).with_columns(
+        scored=pl.col("nats").is_finite() & (pl.col("nats").abs() <= _MAX_NATS) & pl.col("n_tokens").is_not_null(),
+        has_entropy=pl.col("entropy").is_finite() & pl.col("entropy").is_between(0, _MAX_NATS),
     )
     when_scored = pl.when("scored")
     rows = rows.with_columns(
@@ -300,6 +317,8 @@ def _rows(
         logprob_units=when_scored.then((pl.col("nats") / NATS_UNIT).round()).cast(pl.Int64),
         logprob_tokens=when_scored.then("n_tokens"),
         logprob_rows=pl.col("scored").fill_null(False).cast(pl.Int64),
+        entropy_units=pl.when("has_entropy").then((pl.col("entropy") / NATS_UNIT).round()).cast(pl.Int64),
+        entropy_rows=pl.col("has_entropy").fill_null(False).cast(pl.Int64),
         answer_unknown=pl.Series(answer_unknown).cast(pl.Int64),
         correct_answer_unknown=pl.Series(
             answer_unknown & correct if "answer" in table.schema.names else answer_unknown

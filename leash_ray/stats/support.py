@@ -20,6 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+METRICS = ("SRR", "NDR", "SDS", "NSCR")
+
 
 @dataclass(frozen=True, slots=True)
 class Support:

@@ -1,0 +1,161 @@
+"""A base and a trained policy on the same problems, as arrays: what the statistics take.
+
+Shapes: N problems; A distinct (problem, answer). Row i of every [N] array is the same problem.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from leash_ray.reducers import NATS_UNIT, Reduced
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+SIDES = ("base", "trained")
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyData:
+    """One policy's samples of N problems."""
+
+    n: Ints
+    """Scored samples (all but ERRORs), [N]."""
+    c: Ints
+    """CORRECT ones among them, [N]."""
+    first: Ints
+    """Scored samples before the first CORRECT one, [N]; -1: there is none."""
+    first_index: Ints
+    """Sample index of the first CORRECT one, [N]; -1: there is none."""
+    observed: Ints
+    """Indices 0 .. observed-1 were all sampled and scored, [N]."""
+    surprisal: Floats
+    """-ln p of a sampled token, mean over the problem's tokens, [N], nats; NaN: not recorded for all of them."""
+    token_entropy: Floats
+    """Entropy of the next token, mean over completions of the mean over steps, [N], nats; NaN: not scored for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The distinct answers to each problem, by either policy; completions without an answer are one answer, "NA"."""
+
+    problem: Ints
+    """[A], sorted."""
+    count: tuple[Ints, Ints]
+    """Scored samples of base and of trained that give it, [A] each."""
+    correct: tuple[Ints, Ints]
+    """The CORRECT ones among them, [A] each."""
+    before: tuple[Ints, Ints]
+    """Scored samples before the first CORRECT one that gives it, [A] each; -1: there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Both policies on N problems."""
+
+    base: PolicyData
+    trained: PolicyData
+    answers: Answers | None
+    """None: the answers are not all known."""
+    correct: Answers | None
+    """The correct answers alone; None: they are not all known."""
+    k: int
+    """Smallest number of scored samples over policies and problems."""
+    clusters: Ints | None = field(default=None)
+    """Cluster of each problem, [N], numbered from 0 without gaps; None: each is its own."""
+    guess: Floats | None = field(default=None)
+    """Chance that a guess is right, [N]; NaN: unknown. None: unknown for all."""
+
+    def __len__(self) -> int:
+        return len(self.base.n)
+
+    @property
+    def sides(self) -> tuple[PolicyData, PolicyData]:
+        return self.base, self.trained
+
+
+def answers_of(reduced: Reduced, base: str, trained: str) -> pl.DataFrame:
+    """Distinct (problem_id, answer) of either policy: count, correct and before (null: none) of both, by suffix."""
+    keys = ["problem_id", "answer"]
+    found = None
+    for side, name in zip(SIDES, (base, trained), strict=True):
+        rows = (
+            reduced.answers.filter(policy=name)
+            .drop("policy")
+            .join(
+                reduced.correct_answers.filter(policy=name).drop("policy"),
+                on=keys,
+                how="left",
+                nulls_equal=True,
+            )
+            .rename({c: f"{c}_{side}" for c in ("count", "correct", "scored_before")})
+        )
+        found = rows if found is None else found.join(rows, on=keys, how="full", coalesce=True, nulls_equal=True)
+    assert found is not None
+    return found
+
+
+def pair_of(rows: pl.DataFrame, answers: pl.DataFrame, k: int) -> Pair:
+    """The arrays of some problems.
+
+    Args:
+        rows: one row per problem that both policies have scored samples of: problem_id, :class:`Reduced`'s columns of
+            problems with the suffixes _base and _trained, and if known cluster and guess.
+        answers: :func:`answers_of` them, of at least these problems.
+        k: smallest number of scored samples.
+    """
+    place = rows.select("problem_id").with_row_index("problem")
+    answers = answers.join(place, on="problem_id", how="inner").sort("problem", "answer", nulls_last=True)
+    known = not sum(int(rows[f"answer_unknown_{side}"].sum()) for side in SIDES)
+    correct_known = not sum(int(rows[f"correct_answer_unknown_{side}"].sum()) for side in SIDES)
+    either = pl.sum_horizontal(*(pl.col(f"correct_{side}").fill_null(0) for side in SIDES)) > 0
+    correct = answers.filter(either, pl.col("answer").is_not_null())
+    clusters = guess = None
+    if "cluster" in rows.columns:
+        clusters = np.unique(rows["cluster"].to_numpy(), return_inverse=True)[1].astype(np.int64)
+    if "guess" in rows.columns:
+        guess = rows["guess"].fill_null(np.nan).to_numpy()
+    return Pair(
+        base=_side(rows, "base"),
+        trained=_side(rows, "trained"),
+        answers=_answers(answers) if known else None,
+        correct=_answers(correct) if correct_known else None,
+        k=k,
+        clusters=clusters,
+        guess=guess,
+    )
+
+
+def _side(rows: pl.DataFrame, side: str) -> PolicyData:
+    def ints(name: str, missing: int = 0) -> Any:
+        return rows[f"{name}_{side}"].fill_null(missing).to_numpy().astype(np.int64)
+
+    n = ints("n")
+    n_rows = n + ints("ERROR")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        surprisal = (0.0 - ints("logprob_units")) * NATS_UNIT / ints("logprob_tokens")
+        entropy = ints("entropy_units") * NATS_UNIT / ints("entropy_rows")
+    return PolicyData(
+        n=n,
+        c=ints("CORRECT"),
+        first=ints("scored_before_correct", -1),
+        first_index=ints("first_correct", -1),
+        observed=ints("observed"),
+        surprisal=np.where(ints("logprob_rows") == n_rows, surprisal, np.nan),
+        token_entropy=np.where((ints("entropy_rows") == n_rows) & (n_rows > 0), entropy, np.nan),
+    )
+
+
+def _answers(frame: pl.DataFrame) -> Answers:
+    def both(name: str, missing: int) -> tuple[Ints, Ints]:
+        base, trained = (frame[f"{name}_{s}"].fill_null(missing).to_numpy().astype(np.int64) for s in SIDES)
+        return base, trained
+
+    return Answers(
+        problem=frame["problem"].to_numpy().astype(np.int64),
+        count=both("count", 0),
+        correct=both("correct", 0),
+        before=both("scored_before", -1),
+    )
