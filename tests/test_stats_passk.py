@@ -26,6 +26,31 @@ def test_large_n_is_exact() -> None:
         assert pass_at_k([n], [c], [k])[0, 0] == pytest.approx(float(exact), rel=1e-11)
 
 
+@pytest.mark.parametrize(
+    ("n", "c", "k"),
+    [(1_000_000, 1, 1), (1_000_000, 1, 100_000), (1_000_000, 7, 100_000), (1_000_000, 5000, 100), (999_999, 3, 99_999)],
+)
+def test_a_million_samples(n: int, c: int, k: int) -> None:
+    # C(n-c, k) / C(n, k) = C(n-k, c) / C(n, c), which is cheap in exact integers for small c.
+    exact = 1 - Fraction(math.comb(n - k, c), math.comb(n, c))
+    assert pass_at_k([n], [c], [k])[0, 0] == pytest.approx(float(exact), rel=1e-10, abs=0)
+
+
+def test_ten_thousand_problems_are_each_as_alone() -> None:
+    rng = np.random.default_rng(0)
+    n = rng.integers(0, 9000, 10_000)
+    c = rng.integers(0, n + 1)
+    ks = np.unique(np.geomspace(1, 8192, 20).astype(np.int64))
+    table = pass_at_k(n, c, ks)
+    assert np.array_equal(np.isnan(table), n[:, None] < ks)
+    for i in range(0, 10_000, 997):
+        assert np.array_equal(table[i], pass_at_k(n[i], c[i], ks)[0], equal_nan=True)
+
+
+def test_no_problems() -> None:
+    assert pass_at_k([], [], [1, 2]).shape == (0, 2)
+
+
 def test_problems_and_ks_together() -> None:
     table = pass_at_k([4, 2, 4], [1, 1, 0], [1, 2, 4])
     assert table == pytest.approx(np.array([[0.25, 0.5, 1], [0.5, 1, np.nan], [0, 0, 0]]), nan_ok=True)
