@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
+from leash_ray.stats.bootstrap import Intervals
 from leash_ray.stats.support import METRICS, support_metrics
 
 SMALL = 10
@@ -27,10 +28,27 @@ def jeffreys_share(successes: float, trials: float, level: float = 0.95) -> tupl
     """Interval of a share. Counts need not be whole; NaN without trials."""
     if not trials > 0:
         return np.nan, np.nan
+    successes = min(max(successes, 0.0), trials)  # not past it by rounding
     a, b = successes + 0.5, trials - successes + 0.5
     low = 0.0 if successes <= 0 else float(betaincinv(a, b, (1 - level) / 2))
     high = 1.0 if successes >= trials else float(betaincinv(a, b, (1 + level) / 2))
     return low, high
+
+
+def share_intervals(found: Intervals, n_clusters: int, level: float = 0.95) -> tuple[NDArray[np.float64], ...]:
+    """(low, high) of means of per-problem values in [0, 1], each [M]: the bootstrap's, and Jeffreys' near 0 and 1.
+
+    The bootstrap's variance says how many yes-or-no problems the values are worth, m (1 - m) / sd^2; fewer than
+    ``SMALL`` of them on the rarer side, and Jeffreys' interval of that many is taken. Where the replicates do not
+    differ (pass@k is 1 for all problems), each cluster is worth one.
+    """
+    m_M, variance_M = found.value, found.sd**2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        worth_M = np.where(variance_M > 1e-18, m_M * (1 - m_M) / variance_M, n_clusters)
+    low_M, high_M = found.low.copy(), found.high.copy()
+    for i in np.flatnonzero(worth_M * np.minimum(m_M, 1 - m_M) < SMALL):  # NaN is not
+        low_M[i], high_M[i] = jeffreys_share(worth_M[i] * m_M[i], worth_M[i], level)
+    return np.minimum(low_M, m_M), np.maximum(high_M, m_M)
 
 
 def jeffreys_support(
