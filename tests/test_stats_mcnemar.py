@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -75,6 +75,7 @@ def test_nothing_changed_sides() -> None:
         assert math.isnan(result.share)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 500), st.integers(0, 500), st.sampled_from(["clopper-pearson", "jeffreys"]))
 def test_swapping_the_policies_turns_the_share_around(e: int, s: int, interval: str) -> None:
     one, other = mcnemar(e, s, interval=interval), mcnemar(s, e, interval=interval)

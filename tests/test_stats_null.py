@@ -179,7 +179,7 @@ def test_p_values_are_uniform_where_nothing_changed() -> None:
 counts = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 9)), min_size=1, max_size=8)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(counts, st.integers(0, 6), st.randoms(use_true_random=False))
 def test_swapping_policies_or_reordering_units_changes_nothing(units: list[tuple[int, int]], k: int, random) -> None:  # type: ignore[no-untyped-def]
     c_b, c_t = (np.array(x) for x in zip(*units, strict=True))

@@ -33,6 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from leash_ray.stats.distinct import distinct
 from leash_ray.stats.hypergeometric import hit, miss
 
 _TRIM = 1e-30
@@ -172,10 +173,9 @@ def split_half_floor(n: ArrayLike, c: ArrayLike, h: ArrayLike | None = None) -> 
 
 
 def _null(n: NDArray[np.int64], c: NDArray[np.int64], k: NDArray[np.int64]) -> LabelNull:
-    # Most units share their (n, c, k) with many others.
-    distinct, back = np.unique(np.stack([n, c, k]), axis=1, return_inverse=True)
-    q_of = miss(*distinct) * hit(distinct[0] - distinct[2], distinct[1], distinct[2])
-    q_U = np.minimum(q_of[back.reshape(-1)], 0.5)  # P(E) + P(S) <= 1
+    (n_D, c_D, k_D), back = distinct(n, c, k)
+    q_D = miss(n_D, c_D, k_D) * hit(n_D - k_D, c_D, k_D)
+    q_U = np.minimum(q_D[back], 0.5)  # P(E) + P(S) <= 1
     q_U = np.sort(q_U[q_U > 0])[::-1]  # likes together, so that laws of rare units stay short
     return LabelNull(
         expected=float(q_U.sum()),
