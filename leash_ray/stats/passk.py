@@ -18,6 +18,7 @@ had too few samples would change the question from one k to the next.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from leash_ray.stats.distinct import distinct
 from leash_ray.stats.hypergeometric import hit
 
 
@@ -41,9 +42,8 @@ def pass_at_k(n: ArrayLike, c: ArrayLike, ks: ArrayLike) -> NDArray[np.float64]:
     if np.any(ks_K < 1):
         raise ValueError("k must be at least 1")
     # Problems share their counts: 10,000 of them have a few thousand pairs (n, c) at most when n is 8192.
-    pairs_U2, problem_N = np.unique(np.stack([n_N, c_N], axis=1), axis=0, return_inverse=True)
-    values_UK = hit(pairs_U2[:, :1], pairs_U2[:, 1:], ks_K)
-    return values_UK[problem_N.reshape(-1)]
+    (n_U, c_U), problem_N = distinct(n_N, c_N)
+    return hit(n_U[:, None], c_U[:, None], ks_K)[problem_N]
 
 
 def coverage_at_k(first_correct: ArrayLike, observed: ArrayLike, ks: ArrayLike) -> NDArray[np.float64]:

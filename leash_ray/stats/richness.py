@@ -30,6 +30,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from leash_ray.stats.distinct import distinct
 from leash_ray.stats.entropy import seen_answers, totals
 from leash_ray.stats.hypergeometric import hit
 
@@ -126,9 +127,8 @@ def accumulation(counts: ArrayLike, problem: ArrayLike, samples: ArrayLike, ks: 
     if np.any(ks_K < 0):
         raise ValueError("k must not be negative")
     # Answers share their counts: 100,000 of them have a few thousand pairs (n, m).
-    pairs_U2, pair_A = np.unique(np.stack([samples_N[problem_A], counts_A], axis=1), axis=0, return_inverse=True)
-    seen_KU = hit(pairs_U2[:, 0], pairs_U2[:, 1], ks_K[:, None])
-    pair_A = pair_A.reshape(-1)
+    (n_U, m_U), pair_A = distinct(samples_N[problem_A], counts_A)
+    seen_KU = hit(n_U, m_U, ks_K[:, None])
     out_NK = np.empty((len(samples_N), len(ks_K)))
     for j, seen_U in enumerate(seen_KU):
         out_NK[:, j] = np.bincount(problem_A, weights=seen_U[pair_A], minlength=len(samples_N))
