@@ -3,14 +3,12 @@
 The command line and ``jobs/`` call the same functions.
 """
 
-import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leash_ray import cluster
 from leash_ray.config import RunConfig, parse_config
 from leash_ray.errors import UsageError
 from leash_ray.files import atomic_path, write_json
@@ -27,13 +25,11 @@ from leash_ray.session import (
     prompts_of,
     session,
     training_prompts,
-    verify_settings,
 )
 from leash_ray.types import Problem, Verdict
 
 if TYPE_CHECKING:
     from leash_ray.policy import ServedPolicy
-    from leash_ray.reverify import Asked, Changes
     from leash_ray.sample import Shard
 
 
@@ -173,10 +169,11 @@ def reduce(current: Session) -> dict[str, Any]:
     """Completions to estimates: writes ``support.json`` and ``per_problem.parquet``, logs the numbers."""
     config = current.config
     current.device  # noqa: B018  (joins Ray as the config says)
-    return _reduce_run(current.run, config, config.base, config.trained, config.zeta)
+    return reduce_run(current.run, config, config.base, config.trained, config.zeta)
 
 
-def _reduce_run(run: RunDir, config: RunConfig, base: str, trained: str, zeta: float) -> dict[str, Any]:
+def reduce_run(run: RunDir, config: RunConfig, base: str, trained: str, zeta: float) -> dict[str, Any]:
+    """A run's completions to estimates, which are written into it and logged; the run must be held by the caller."""
     import pyarrow.parquet as pq
 
     from leash_ray.reduce import reduce_paths, worth_ray
@@ -200,35 +197,9 @@ def reduce_tables(paths: Sequence[Path], base: str, trained: str, zeta: float) -
     if len(paths) == 1 and (paths[0] / "run.json").is_file():
         run = RunDir.open(paths[0])
         with run.hold():
-            return _reduce_run(run, parse_config(run.config, str(run.config_yaml)), base, trained, zeta)
+            return reduce_run(run, parse_config(run.config, str(run.config_yaml)), base, trained, zeta)
     parallel = worth_ray(paths)
     return reduce_paths(paths, base=base, trained=trained, zeta=zeta, parallel=parallel).to_json()
-
-
-def verify_again(
-    run: RunDir, asked: "Asked", overrides: Mapping[str, Any], say: Say
-) -> tuple["Changes", dict[str, Any] | None, dict[str, Any] | None]:
-    """Verify a run's stored completions again and reduce them; the run must be held by the caller.
-
-    Args:
-        overrides: keys of the config's ``verify`` section for this time, dotted.
-
-    Returns:
-        What changed, and the estimates before and after; None where there are none.
-    """
-    from leash_ray.reduce import worth_ray
-    from leash_ray.reverify import reverify, shards_of
-
-    config = parse_config(run.config, str(run.config_yaml), {f"verify.{k}": v for k, v in overrides.items()})
-    on_ray = not asked.marks_only and worth_ray(shards_of(run))
-    if on_ray:
-        cluster.connect(config.ray.address, config.ray.num_cpus)
-    before = json.loads(run.support_json.read_text(encoding="utf-8")) if run.support_json.is_file() else None
-    changes = reverify(run, asked, verify_settings(config, run), say, on_ray)
-    after = None
-    if before is not None or run.stage_done("sample"):
-        after = _reduce_run(run, config, config.base, config.trained, config.zeta)
-    return changes, before, after
 
 
 def flat(support: Mapping[str, Any]) -> dict[str, float]:

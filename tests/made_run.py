@@ -30,6 +30,7 @@ def make_run(
         {
             "task": {"kind": "jsonl", "path": "unused.jsonl"},
             "policies": {name: {"model": "unused"} for name in texts},
+            "monitor": {"wandb": "off"},
         },
         "made",
     )

@@ -2,31 +2,25 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from made_run import make_run
+from rare_run import PROBLEMS, SAY, counts, rare_run, rows_of
 
-from leash_ray import reverify, stages
+from leash_ray import new_verdicts, reverify
 from leash_ray.audit import rare_verdicts, summary
+from leash_ray.changes import Changes
 from leash_ray.cli import _run as leash
 from leash_ray.errors import UsageError
-from leash_ray.marks import MARKED, add_marks, marks_path, marks_to_add, read_marks
-from leash_ray.problems_file import read_problems
+from leash_ray.problems_file import read_problems, write_problems
 from leash_ray.report import write_report
-from leash_ray.reverify import Asked
 from leash_ray.run_dir import RunDir
-from leash_ray.types import Problem, Verdict
-from leash_ray.verify import VerifierPool
+from leash_ray.types import Verdict
+from leash_ray.verifications import Asked, begin, shards_of
+from leash_ray.verify import VerifierPool, kind_of
 
-BOX, SAY = "so \\boxed{%s}", "The answer is %s."
-PROBLEMS = [Problem.make("t", f"question {i}", "math", str(i)) for i in range(3)]
-# Problem 0: both often. 1: the base once, in words. 2: the trained policy once, in a box.
-TEXTS = {
-    "base": [[BOX % 0] * 6, [BOX % 9] * 5 + [SAY % 1], [BOX % 9] * 6],
-    "trained": [[BOX % 0] * 5 + ["no idea"], [BOX % 9] * 6, [BOX % 9, BOX % 2] + [SAY % 9] * 4],
-}
 QUIET: list[str] = []
 
 
@@ -44,24 +38,13 @@ def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def run(tmp_path: Path, pool: VerifierPool) -> RunDir:
-    made = make_run(tmp_path / "run", PROBLEMS, TEXTS, pool.verify)
-    stages.reduce_tables([made.path], "base", "trained", 0.05)
-    return made
+    return rare_run(tmp_path / "run", pool.verify)
 
 
-def again(run: RunDir, asked: Asked) -> tuple[reverify.Changes, dict, dict]:
-    changes, before, after = stages.verify_again(run, asked, {}, QUIET.append)
+def again(run: RunDir, asked: Asked) -> tuple[Changes, dict, dict]:
+    changes, before, after = new_verdicts.verify_again(run, asked, {}, QUIET.append)
     assert before and after
     return changes, before, after
-
-
-def rows_of(run: RunDir) -> dict[tuple[str, str, int], tuple[str, str | None]]:
-    rows = [row for path in reverify.shards_of(run) for row in pq.read_table(path).to_pylist()]
-    return {(r["policy"], r["problem_id"], r["sample_index"]): (r["verdict"], r["answer"]) for r in rows}
-
-
-def counts(support: dict) -> list[int]:
-    return [support["support"]["problem"][group] for group in "PESO"]
 
 
 def test_the_same_verifier_changes_nothing(run: RunDir) -> None:
@@ -89,7 +72,7 @@ def test_strictness_changes_what_was_right_by_leniency_and_back(run: RunDir) -> 
         r for p in sorted((run.path / "verifications/001/old").rglob("*.parquet")) for r in pq.read_table(p).to_pylist()
     ]
     kept = {(r["policy"], r["problem_id"], r["sample_index"]): (r["verdict"], r["answer"]) for r in old}
-    assert kept == before
+    assert kept == {key: row[:2] for key, row in before.items()}
     # later verifications go on with the options, until they are taken away
     assert again(run, Asked())[0].changed == 0
     assert again(run, Asked(options={"strict": None}))[0].changed == 5
@@ -101,13 +84,19 @@ def test_only_some_verdicts_and_another_verifier(run: RunDir) -> None:
     changes, _, after = again(run, Asked(verifier="python:made_verifiers:says_yes", only=("NO_ANSWER",)))
     assert changes.changed == 1 and changes.verdicts["trained", "NO_ANSWER", "CORRECT"] == 1
     assert after["policies"]["trained"]["verdicts"]["NO_ANSWER"] == 0
+    # The problems do not claim that all their completions were judged by it; the record says by what these were.
+    assert {p.verifier for p in read_problems(run.problems_parquet)} == {"math"}
+    record = json.loads((run.path / "verifications/001/verification.json").read_text())
+    assert record["verifiers"] == {"math": "python:made_verifiers:says_yes"}
+    assert record["asked"]["only"] == ["NO_ANSWER"]
+    assert again(run, Asked())[0].verdicts["trained", "CORRECT", "NO_ANSWER"] == 1
 
 
 def test_a_verification_that_was_stopped_goes_on(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Asked(options={"strict": True})
     real, made = reverify.ShardVerifier.make, []
 
-    def stops(self: reverify.ShardVerifier, shard: Path) -> reverify.Changes:
+    def stops(self: reverify.ShardVerifier, shard: Path) -> Changes:
         if len(made) == 2:
             raise KeyboardInterrupt
         made.append(shard)
@@ -129,14 +118,53 @@ def test_a_verification_that_was_stopped_goes_on(run: RunDir, monkeypatch: pytes
 def test_a_verification_that_did_nothing_yet_is_no_obstacle(run: RunDir) -> None:
     with pytest.raises(UsageError, match="its options"):
         again(run, Asked(options={"strcit": True}))
-    reverify.begin(run, Asked(options={"strict": True}))  # and then the power fails
+    begin(run, Asked(options={"strict": True}))  # and then the power fails
     changes, _, _ = again(run, Asked())
     assert changes.changed == 0
     assert {p.verifier for p in read_problems(run.problems_parquet)} == {"math"}
 
 
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (Asked(verifier="reasoning_gym:countdown"), f"problem {PROBLEMS[0].id}(.|\n)*no reasoning-gym entry"),
+        (Asked(verifier="numeric?units=required"), "its options"),
+        (Asked(verifier="choice"), f"choice cannot verify problem {PROBLEMS[0].id}(.|\n)*3 of 3 problems"),
+        (Asked(verifier="choice", only=("INCORRECT",)), "Nothing was changed"),
+        (Asked(verifier="judge"), "verify.judge.model(.|\n)*Nothing was changed"),  # found out by the first shard
+    ],
+)
+def test_a_verifier_that_does_not_fit_changes_nothing(run: RunDir, asked: Asked, message: str) -> None:
+    before = {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()}
+    with pytest.raises(UsageError, match=message):
+        again(run, asked)
+    assert {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()} == before
+    assert again(run, Asked())[0].changed == 0
+
+
+def test_a_reference_that_the_own_verifier_refuses_is_no_obstacle(run: RunDir) -> None:
+    """It was good enough when the completions were sampled, and what was asked for does not change it."""
+    problems = [*PROBLEMS[:2], replace(PROBLEMS[2], reference="")]
+    write_problems(run.problems_parquet, problems)
+    with pytest.raises(UsageError):
+        kind_of("math").check_reference("")
+    again(run, Asked())
+    with pytest.raises(UsageError, match=f"problem {PROBLEMS[2].id}(.|\n)*1 of 3 problems"):
+        again(run, Asked(options={"strict": True}))
+
+
+def test_completions_are_read_as_after_the_prompt_that_was_asked(run: RunDir) -> None:
+    """A thought that the prompt opened and the completion never closed answers nothing."""
+    example = {"problem_id": PROBLEMS[1].id, "prompt": f"<user>{PROBLEMS[1].prompt}<assistant><think>\n"}
+    record = {"same": False, "policies": {"base": {"example": None}, "trained": {"example": example}}}
+    (run.path / "prompts.json").write_text(json.dumps(record))
+    changes, _, after = again(run, Asked())
+    assert {(p, new) for p, old, new in changes.verdicts if old != new} == {("trained", "NO_ANSWER")}
+    assert after["policies"]["trained"]["verdicts"]["NO_ANSWER"] == 18
+
+
 def test_completions_without_text_keep_their_verdict(run: RunDir) -> None:
-    path = reverify.shards_of(run)[0]
+    path = shards_of(run)[0]
     table = pq.read_table(path)
     pq.write_table(table.drop_columns(["text", "stage", "leniency"]), path)
     changes, _, _ = again(run, Asked(verifier="python:made_verifiers:says_yes"))
@@ -159,43 +187,6 @@ def test_rare_verdicts_show_what_decides(run: RunDir) -> None:
     assert "phrase" in page
 
 
-def test_marks_overrule_the_verifier_and_hold(run: RunDir) -> None:
-    key = ("trained", PROBLEMS[2].id, 1)
-    row = {"policy": key[0], "problem_id": key[1], "sample_index": key[2], "mark": "INCORRECT", "note": "a guess"}
-    add_marks(marks_path(run.path), [row])
-    changes, before, after = again(run, Asked(marks_only=True))
-    assert changes.changed == 1
-    assert (counts(before), counts(after)) == ([1, 1, 1, 0], [1, 0, 1, 1])
-    assert rows_of(run)[key] == ("INCORRECT", "2")
-    assert again(run, Asked())[0].changed == 0  # verifying again does not undo a person's mark
-    shown = [v for v in rare_verdicts(run.path) if v.mark]
-    assert [(v.key, v.verdict, v.mark, v.note) for v in shown] == [(key, "INCORRECT", "INCORRECT", "a guess")]
-    assert MARKED in (shown[0].reason or "") and "the verifier said CORRECT" in (shown[0].reason or "")
-    add_marks(marks_path(run.path), [{**row, "mark": "CORRECT"}])  # a later mark counts
-    assert counts(again(run, Asked(marks_only=True))[2]) == [1, 1, 1, 0]
-    assert len(marks_path(run.path).read_text().splitlines()) == 2
-
-
-def test_unusable_marks_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "marks.jsonl"
-    good = {"policy": "base", "problem_id": "p", "sample_index": 0}
-    for bad, message in (
-        ("{", "line 1: not a mark"),
-        (json.dumps({"policy": "base", "mark": "CORRECT"}), "line 1: not a mark"),
-        (json.dumps({**good, "mark": "maybe"}), "line 1: not a mark"),
-        (json.dumps({**good, "mark": "ERROR"}), "neither CORRECT nor INCORRECT"),
-    ):
-        path.write_text(bad + "\n")
-        with pytest.raises(UsageError, match=message):
-            read_marks(path)
-    path.write_text(json.dumps({**good, "mark": ""}) + "\n")
-    with pytest.raises(UsageError, match="marks nothing"):
-        marks_to_add(path)
-    with pytest.raises(UsageError, match="no file of marks"):
-        marks_to_add(tmp_path / "absent")
-    assert read_marks(tmp_path / "absent").verdicts == {}
-
-
 def test_the_commands(run: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert leash(["verify", str(run.path), "--strict"], False) == 0
     out = capsys.readouterr().out
@@ -215,6 +206,8 @@ def test_the_commands(run: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture
     for arguments, message in (
         (["verify", str(run.path), "--only", "WRONG"], "a verdict is one of"),
         (["verify", str(run.path), "--verifier", "maths"], "did you mean math"),
+        (["verify", str(run.path), "--verifier", "choice"], "Nothing was changed"),
+        (["verify", str(run.path), "--undo", "--strict"], "no option but --json"),
         (["verify", str(run.path), "--set", "timeout=3"], "timeout_s"),
         (["verify", str(tmp_path / "nowhere")], "does not exist"),
         (["audit-verdicts", str(run.path), "--mark"], "--marks FILE"),
@@ -228,3 +221,7 @@ def test_on_ray_the_same(run: RunDir, ray_session: None, monkeypatch: pytest.Mon
     changes, _, after = again(run, Asked(options={"strict": True}))
     assert changes.changed == 5 and counts(after) == [1, 1, 0, 1]
     assert {Verdict(old) for _, old, _ in changes.verdicts} == {Verdict.CORRECT, Verdict.INCORRECT, Verdict.NO_ANSWER}
+    before = {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()}
+    with pytest.raises(UsageError, match=r"verify.judge.model(.|\n)*Nothing was changed"):
+        again(run, Asked(verifier="judge"))
+    assert {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()} == before

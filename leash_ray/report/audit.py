@@ -1,20 +1,23 @@
 """The rare correct verdicts for a person: as text, as a file to fill in, or asked one by one."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from leash_ray.files import write_text
+from leash_ray.marks import mark_row
 from leash_ray.report.text import clip, visible
+from leash_ray.types import Verdict
 
 if TYPE_CHECKING:
     from leash_ray.audit import RareVerdict
 
 _TEXT_CHARS = 1500
-_ANSWERS = {"y": "CORRECT", "n": "INCORRECT", "s": "", "q": ""}
+_MARKS = {"y": Verdict.CORRECT, "n": Verdict.INCORRECT, "w": None}
 
 
 def write_rare(path: Path, found: Sequence["RareVerdict"]) -> Path:
@@ -32,23 +35,40 @@ def print_rare(found: Sequence["RareVerdict"], limit: int) -> None:
         click.echo(f"... and {len(found) - limit} more (--limit shows more)")
 
 
-def ask_marks(found: Sequence["RareVerdict"]) -> list[dict[str, Any]]:
-    """Ask for each: right (y), wrong (n), skip (s) or quit (q)."""
-    marks: list[dict[str, Any]] = []
-    for i, verdict in enumerate(found, 1):
-        click.echo(_shown(verdict, f"{i} of {len(found)}"))
-        said = click.prompt(
-            "is it right?", type=click.Choice(list(_ANSWERS)), prompt_suffix=" (y right, n wrong, s skip, q quit) "
-        )
-        if said == "q":
-            break
-        if mark := _ANSWERS[said]:
-            note = click.prompt("why (may be empty)", default="", show_default=False)
-            policy, problem_id, sample_index = verdict.key
-            marks.append(
-                {"policy": policy, "problem_id": problem_id, "sample_index": sample_index, "mark": mark, "note": note}
+def ask_marks(found: Sequence["RareVerdict"]) -> Iterator[dict[str, Any]]:
+    """Ask for each: right (y), wrong (n), withdraw its mark (w), back to the one before (b), skip (s) or quit (q).
+
+    Yields each mark when it is given, so that the caller can keep it before the next is asked for.
+
+    Raises:
+        click.Abort: Ctrl-C, or the end of input.
+    """
+    given = {verdict.key: verdict.mark for verdict in found}
+    i = 0
+    while i < len(found):
+        verdict = found[i]
+        mark = given[verdict.key]
+        click.echo(
+            _shown(
+                replace(verdict, mark=mark, note=verdict.note if mark == verdict.mark else ""),
+                f"{i + 1} of {len(found)}",
             )
-    return marks
+        )
+        choices = {"y": "right", "n": "wrong", "w": "withdraw the mark", "b": "back", "s": "skip", "q": "quit"}
+        if not mark:
+            del choices["w"]
+        if not i:
+            del choices["b"]
+        legend = ", ".join(f"{key} {meaning}" for key, meaning in choices.items())
+        said = click.prompt("is it right?", type=click.Choice(list(choices)), prompt_suffix=f" ({legend}) ")
+        if said == "q":
+            return
+        if said in _MARKS:
+            note = "" if said == "w" else click.prompt("why (may be empty)", default="", show_default=False)
+            new = _MARKS[said]
+            given[verdict.key] = str(new or "")
+            yield mark_row(verdict.key, new, note)
+        i += -1 if said == "b" else 1
 
 
 def _shown(verdict: "RareVerdict", place: str) -> str:

@@ -9,7 +9,7 @@ from leash_ray.report.read import GROUPS, ROLES, branch, curve, name_of, number
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from leash_ray.reverify import Changes
+    from leash_ray.changes import Changes
 
 Support = Mapping[str, Any]
 
