@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from random import Random
 
 import numpy as np
 import pytest
@@ -97,7 +98,7 @@ def test_all_deals_of_three_problems(replicates: int) -> None:
 
 @settings(deadline=None)
 @given(answers, st.randoms(), st.sampled_from([999, 40]))
-def test_order_and_swap(rows: list[tuple[int, int, int]], random: "np.random.Generator", replicates: int) -> None:
+def test_order_and_swap(rows: list[tuple[int, int, int]], random: Random, replicates: int) -> None:
     r = of(rows, replicates=replicates)
     shuffled = list(rows)
     random.shuffle(shuffled)

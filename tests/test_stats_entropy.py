@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable
+from random import Random
 
 import numpy as np
 import pytest
@@ -93,7 +94,7 @@ def test_corrections_bring_the_mean_nearer_to_the_truth() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 50)), max_size=30), st.randoms())
-def test_the_order_of_answers_changes_no_bit(rows: list[tuple[int, int]], random: "np.random.Generator") -> None:
+def test_the_order_of_answers_changes_no_bit(rows: list[tuple[int, int]], random: Random) -> None:
     shuffled = list(rows)
     random.shuffle(shuffled)
     for estimator in ESTIMATORS:

@@ -1,6 +1,7 @@
 """Perplexity of texts and of groups of them, by hand."""
 
 import math
+from random import Random
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ texts = st.lists(st.tuples(st.integers(0, 3), st.floats(0, 50), st.integers(1, 9
 
 
 @given(texts, st.randoms())
-def test_properties(rows: list[tuple[int, float, int]], random: "np.random.Generator") -> None:
+def test_properties(rows: list[tuple[int, float, int]], random: Random) -> None:
     def groups_of(rows: list[tuple[int, float, int]]) -> dict:
         columns = ([r[0] for r in rows], [-r[1] for r in rows], [r[2] for r in rows])
         return perplexity_by_pattern(*columns, PATTERNS)

@@ -3,6 +3,7 @@
 import itertools
 import math
 from fractions import Fraction
+from random import Random
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def test_accumulation_far_out() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 6)), max_size=20), st.integers(0, 30), st.randoms())
-def test_properties(rows: list[tuple[int, int]], wrong: int, random: "np.random.Generator") -> None:
+def test_properties(rows: list[tuple[int, int]], wrong: int, random: Random) -> None:
     problem, counts = [p for p, _ in rows], [c for _, c in rows]
     samples = np.bincount(problem, weights=counts, minlength=3).astype(int) + wrong if rows else np.full(3, wrong)
     r = richness(counts, problem, samples)
