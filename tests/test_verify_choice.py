@@ -23,13 +23,88 @@ def choice(spec: str = "choice") -> Choice:
 
 ONE_LETTER_IN_MANY_SPELL = (
     "C", "c", "(C)", "[c]", "C.", "c)", "**C**", "$C$", r"\text{(C)}", r"(\text{C})", "CCCCC", "option C",
-    "(C) Paris", r"\textbf{(C) }Paris", "C: Paris",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("text", ONE_LETTER_IN_MANY_SPELL)
 def test_one_letter_in_many_spellings(text: str) -> None:
     assert canonical_choice(text) == "C"
+
+
+A_LETTER_WITH_THE_CHOICE_S_TEXT = (
+    "(C) Paris", r"\textbf{(C) }Paris", "C: Paris", "C. **Paris**", "(C) Paris, of course", "C) Paris.",
+    r"\text{(C) Paris}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", A_LETTER_WITH_THE_CHOICE_S_TEXT)
+def test_a_letter_with_its_own_text_is_that_letter(text: str) -> None:
+    content = canonical_choice(text)
+    for reference in (REFERENCE, "C"):
+        judgement = choice().judge(reference, content)
+        assert (judgement.verdict, judgement.answer, judgement.leniency) == (Verdict.CORRECT, "C", None)
+    assert choice().judge("B", content)[:3] == (Verdict.INCORRECT, None, "C")
+
+
+A_LETTER_THAT_IS_NOT_MEANT = (
+    "C: Rome", "(C) Oslo", "C. Bonn", "(C) Rome and more", "C: wrong", "C: incorrect", "C: false", "(C) no",
+    "C: 30%, D: 70%", "C (10%), D (90%)", "C: ruled out", "C: unlikely", "C? Perhaps", "C: no, D: yes",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", A_LETTER_THAT_IS_NOT_MEANT)
+def test_a_letter_with_another_s_text_or_called_wrong_is_wrong(text: str) -> None:
+    for said in (f"\\boxed{{{text}}}", f"<answer>{text}</answer>", f"The answer is {text}"):
+        reading = choice().read(said)
+        assert reading is None or choice().judge(REFERENCE, reading.content).verdict is Verdict.INCORRECT
+
+
+def test_the_text_behind_a_letter_tells_answers_apart() -> None:
+    choices = json.dumps({"answer": "A", "choices": ["5", "-5", "5 km", "50"]})
+    for text, right in (
+        ("A: 5", True),
+        ("(A) 5 km", False),
+        ("A. 50", False),
+        (r"(A) $5$", True),
+        ("A) 5, since", True),
+    ):
+        assert (choice().judge(choices, canonical_choice(text)).verdict is Verdict.CORRECT) is right
+
+
+OTHER_WORDS_COUNT = (
+    ("\\boxed{C}. Wait, that's wrong.", None), ("\\boxed{C} Hold on. The answer is (A).", "A"),
+    ("\\boxed{C} The answer is (A). Wait, no.", None), ("<answer>C</answer> Actually, it should be B.", None),
+    ("\\boxed{C}\n\nCorrect option: B", "B"), ("\\boxed{C}. So it's B.", None), ("\\boxed{C} or D", None),
+    ("\\boxed{C}, D", None), ("\\boxed{C} then <answer>B</answer>", "B"), ("The answer is (B).\nI prefer (C).", None),
+    ("The answer is (C)\n\nBut B is also possible.", None), ("The answer is C\n\nFinal: B", None),
+    ("The answer is not \\boxed{C}", None), ("\\boxed{C} is wrong", None), ("\\boxed{C}?", None),
+    ("I rule out \\boxed{C}", None), ("It is not <answer>C</answer>", None), ("One might say the answer is (C).", None),
+    ("<answer>B</answer> or <answer>C</answer>", None), ("CCCCC\nWait, no, that is wrong.", None),
+    ("CCCCC\nThe answer is B.", "B"), ("If it is C, write CCCCC. I do not know.", None),
+    ("I was asked for a letter such as CCCCC.\nI cannot say.", None), ("The letters CCCCC are in the text.", None),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "answer"), OTHER_WORDS_COUNT)
+def test_words_around_and_after_a_letter_count(text: str, answer: str | None) -> None:
+    reading = choice().read(text)
+    assert (reading and reading.answer) == answer
+
+
+HARMLESS = (
+    "\\boxed{C}. This is because A and B are too small.", "\\boxed{C}. I hope it is correct.",
+    "\\boxed{C}. Let me double-check: 2+3=5, yes, correct.", "\\boxed{C}\n\nThe answer is C.",
+    "$\\boxed{\\text{C}}$ is the correct choice.", "\\boxed{C}. This answer is correct.",
+    "\\boxed{C}. Let me re-check it. Yes, it is right.", "<answer>C</answer>\n\nUser: And now?\nThe answer is B",
+    "The answer is (C). Rome is too far south.", "My best guess is **CCCCC**.", "\\boxed{C}, as shown above.",
+    "The answer is (C).\nThis is so since it should be noted that A is small.",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_harmless_words_after_a_letter_do_not_void_it(text: str) -> None:
+    reading = choice().read(text)
+    assert reading is not None and reading.answer == "C"
 
 
 WHAT_IS_NO_SINGLE_LETTER = (

@@ -154,3 +154,46 @@ def test_reading_is_linear(spec: str, piece: str) -> None:
     exact(spec).read(f"<answer>{text}</answer>")
     exact(spec.replace("?", "?format=bold&") if "?" in spec else "exact?format=bold").read(text)
     assert time.perf_counter() - start < 3.0
+
+
+NOT_MEANT = (
+    ("exact", "5", "-\\boxed{5}"), ("exact", "5", "\\boxed{5}\\times 10^3"),
+    ("exact", "no", "\\boxed{yes} or \\boxed{no}"),
+    ("exact", "no", "\\boxed{yes}; \\boxed{no}"),
+    ("exact", "yes", "\\boxed{yes}. Wait, that is wrong, it should be no."),
+    ("exact", "yes", "\\boxed{yes}. The answer is no."), ("exact", "yes", "\\boxed{yes}?"),
+    ("exact", "n", "\\boxed{n!}"),
+    ("exact", "paris", "<answer>Paris</answer> Actually, Rome."), ("exact", "paris", "\\boxed{Paris}, Rome"),
+    ("exact", "paris", "It cannot be \\boxed{Paris}"), ("exact", "5", "\\boxed{5}. The answer is 5 or 6."),
+    ("exact", "5", "\\boxed{5}. The answer is 5.3"), ("exact", "yes", "The answer is no.\nyes"),
+    ("exact?format=tag", "paris", "<answer>Paris</answer> No, \\boxed{Rome}"),
+    ("exact?format=bold", "paris", "The answer is not **Paris**"), ("exact?format=bold", "paris", "**Paris** is wrong"),
+    ("exact?format=bold", "no", "either **yes** or **no**"), ("exact?format=bold", "paris", "**Rome** vs **Paris**"),
+    ("exact?format=bold", "paris", "**Paris**\n\nThe answer is Rome."), ("exact?format=bold", "yes", "**yes**?"),
+    ("exact?type=json", '{"a":1}', '```json\n{"a":1}\n```\nWait, that is wrong.'),
+    ("exact?type=json", '{"a":1}', 'As in:\n```json\n{"a":1}\n```\nBut I do not know.'),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("spec", "reference", "text"), NOT_MEANT)
+def test_what_the_words_around_deny_or_overrule_is_not_right(spec: str, reference: str, text: str) -> None:
+    reading = exact(spec).read(text)
+    assert reading is None or exact(spec).judge(reference, reading.content).verdict is Verdict.INCORRECT
+
+
+STILL_MEANT = (
+    ("exact", "-5", "-\\boxed{5}"), ("exact", "n!", "\\boxed{n!}"), ("exact", "yes", "\\boxed{Yes!}"),
+    ("exact", "paris", "\\boxed{Paris}. This is because it is the capital."),
+    ("exact", "paris", "\\boxed{Paris}. I hope it is correct."), ("exact", "paris", "The answer is \\boxed{Paris}!"),
+    ("exact", "paris", "\\boxed{Paris}. The answer is Paris, the capital of France."),
+    ("exact", "paris", "<answer>Paris</answer>\nThe answer is based on geography."),
+    ("exact", "paris", "<answer>Rome</answer>\nNo, it is <answer>Paris</answer>"),
+    ("exact?type=list", "a, b", "\\boxed{a}, \\boxed{b}"), ("exact?format=bold", "yes, no", "So **yes, no**."),
+    ("exact?type=json", '{"a":1}', '```json\n{"a":1}\n```\nThis is all.'), ("exact", "no", "The answer is no."),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("spec", "reference", "text"), STILL_MEANT)
+def test_harmless_words_around_an_answer_change_nothing(spec: str, reference: str, text: str) -> None:
+    reading = exact(spec).read(text)
+    assert reading is not None and exact(spec).judge(reference, reading.content).verdict is Verdict.CORRECT

@@ -483,3 +483,21 @@ def test_every_scorer_works_within_the_fence() -> None:
     with VerifierPool() as pool:
         found = pool.verify(items)
     assert [v.verdict for v in found] == [R, W] * (len(items) // 2)
+
+
+WITH_MORE_WORDS = (
+    ("<answer>5</answer> Wait, that is wrong.", False), ("<answer>5</answer> The answer is 6.", False),
+    ("<answer>5</answer> or rather \\boxed{6}", False), ("It is not <answer>5</answer>", False),
+    ("<answer>5</answer> is wrong", False), ("<answer>6</answer> or <answer>5</answer>", False), ("-\\boxed{5}", False),
+    ("\\boxed{6}, \\boxed{5}", False), ("5\nNo, 6", False), ("5 or 6", False), ("<answer>5</answer>?", False),
+    ("<answer>5</answer> This is right.", True), ("<answer>5</answer>\nThe answer is 5.", True), ("\\boxed{5}", True),
+    ("<answer>6</answer> No: <answer>5</answer>", True), ("5", True),
+    ("<answer>5</answer>\n\nUser: What is 3+3?\nAssistant: wait, the answer is 6", True),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "right"), WITH_MORE_WORDS)
+def test_words_around_an_answer_may_deny_it_or_take_it_back(text: str, right: bool) -> None:
+    reading = kind_of("reasoning_gym:chain_sum").read(text)
+    found = reading and judge("reasoning_gym:chain_sum", made("", "5"), reading.content).verdict
+    assert (found is Verdict.CORRECT) is right

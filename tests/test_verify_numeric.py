@@ -255,3 +255,79 @@ def test_a_multiple_after_a_mark_is_read_the_same_when_written_out() -> None:
 def test_what_has_no_value_is_no_quantity() -> None:
     for text in ("0⁻¹", "0^{-1}", "5 ± 0^{-1}", "0^{-2} m"):
         assert read_quantity(text) is None
+
+
+THE_FORMULA_AROUND_A_BOX_COUNTS = (
+    ("-\\boxed{5}", "-5"), ("$- \\boxed{5}$", "-5"), ("x = -\\boxed{5}", "-5"), ("\\boxed{5}\\times 10^3", "5000"),
+    ("$\\boxed{5}$ × 10³", "5000"), ("\\boxed{5} x 10^3", "5000"), ("\\boxed{5}\\%", "5 %"), ("\\boxed{5}^2", "25"),
+    ("\\boxed{5} million", "5000000"), ("\\boxed{5}\\text{ million}", "5000000"), ("\\boxed{1},500", "1500"),
+    ("\\boxed{5} km is the answer", "5 km"), ("\\boxed{5} kilometers is the answer", "5 kilometers"),
+    ("\\boxed{5}\\,\\text{km is the distance}", "5 km"), ("$\\boxed{30}^\\circ$", "30 deg"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "answer"), THE_FORMULA_AROUND_A_BOX_COUNTS)
+def test_the_formula_around_a_box_counts(text: str, answer: str) -> None:
+    reading = numeric().read(text)
+    assert reading is not None and reading.answer == answer
+
+
+NOT_FIVE = (
+    "\\sqrt{\\boxed{5}}", "\\frac{\\boxed{5}}{2}", "10^{\\boxed{5}}", "x_{\\boxed{5}}", "3\\boxed{5}", "3 - \\boxed{5}",
+    "2 \\cdot \\boxed{5}", "x > \\boxed{5}", "x \\neq \\boxed{5}", "\\boxed{5} < x", "\\boxed{5} \\pm 3",
+    "\\boxed{5}/2",
+    "\\boxed{5}e3", "\\boxed{5}k", "\\boxed{5} dozen", "\\boxed{5} times 10", "\\boxed{5} squared", "\\boxed{5} to 6",
+    "$\\boxed{5}!$", "\\boxed{4}; \\boxed{5}", "\\boxed{4} \\quad \\boxed{5}", "\\boxed{4}, \\boxed{5}",
+    "\\boxed{4} or \\boxed{5}", "between \\boxed{4} and \\boxed{5}", "\\boxed{5} or 6", "\\boxed{5} and 6",
+    "\\boxed{5}, 6",
+    "\\boxed{6 = 5}", "\\boxed{5} = 6", "\\boxed{2x = 5}", "\\boxed{x^2 = 5}", "\\boxed{-x = 5}", "\\boxed{1/x = 5}",
+    "\\boxed{\\sqrt{x} = 5}", "\\boxed{\\log x = 5}", "\\boxed{|x| = 5}", "not \\boxed{5}", "\\boxed{5} is wrong",
+    "\\boxed{5}?", "\\boxed{5}. Wait, that is wrong, it should be 6.", "\\boxed{5}. The answer is 6.",
+    "\\boxed{5}. The answer is 6 because 5 + 1 = 6.", "\\boxed{5}. So the final answer is 6 m/s.",
+    "\\boxed{5}. I made a mistake: it is 6.", "\\boxed{5}. Hence $x = 6$.", "\\boxed{5}. We get 6 as the final answer.",
+    "\\boxed{5}. Let me recompute. 3+3=6.", "\\boxed{5} <answer>6</answer>",
+    "<answer>5</answer> Sorry, the answer is 6.",
+    "The answer is 5.\nSo it is 6.", "1.\n2.\n3.\n4.\n5.",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NOT_FIVE)
+def test_a_box_of_five_need_not_mean_five(text: str) -> None:
+    reading = numeric().read(text)
+    assert reading is None or numeric().judge("5", reading.content).verdict is Verdict.INCORRECT
+
+
+STILL_FIVE = (
+    "x = \\boxed{5}", "$$\\boxed{5}$$", "**\\boxed{5}**", "- \\boxed{5}", "1. \\boxed{5}", "The answer is \\boxed{5}!",
+    "Answer - \\boxed{5}", "\\boxed{5} - as expected", "\\large{\\boxed{5}}", "\\color{blue}{\\boxed{5}}",
+    "(\\boxed{5})",
+    "*\\boxed{5}*", "\\implies \\boxed{5}", "2+3 = \\boxed{5}", "\\boxed{2+3 = 5}", "\\boxed{v_0 = 5}",
+    "\\boxed{\\Delta H^\\circ = 5}", "\\boxed{f(2) = 5}", "\\boxed{\\text{half-life} = 5}",
+    "\\boxed{\\frac{10}{2} = 5}",
+    "\\boxed{\\sqrt{25} = 5}", "\\boxed{F = ma = 5}", "\\boxed{5} and \\boxed{5}", "\\boxed{5}. This is because 2+3=5.",
+    "\\boxed{5}. I hope it is correct.", "\\boxed{5}. Let me double-check: 2 + 3 = 5. Yes, correct.",
+    "\\boxed{5}. So the answer is 5.", "\\boxed{5} is the answer.", "\\boxed{5}\n\nThis answer is correct.",
+    "\\boxed{5} and we are done.", "\\boxed{5}, as was to be shown.", "<answer>\\boxed{5}</answer>",
+    "\\boxed{5} apples",
+    "\\boxed{5}\n\nQuestion: What is 3+3? The answer is 6", "x = 5\n5", "\\boxed{4}\nNo: \\boxed{5}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", STILL_FIVE)
+def test_harmless_words_and_marks_around_a_box_change_nothing(text: str) -> None:
+    reading = numeric().read(text)
+    assert reading is not None and numeric().judge("5", reading.content).verdict is Verdict.CORRECT
+
+
+def test_sides_of_an_equation_must_agree_where_they_are_numbers() -> None:
+    for text, value in (("0.5 km = 500 m", "500 m"), ("1/3 ≈ 0.333", "0.333"), ("F = 10 \\times 5 = 50 N", "50 N")):
+        assert canonical_quantity(text) == value
+    for text in ("6 = 5", "x = 6 = 5", "5 m = 6 m", "5.5 ≈ 5"):
+        assert read_quantity(text) is None
+
+
+def test_a_unit_that_was_not_asked_for_is_leniency() -> None:
+    found = numeric().judge("0.5", "50 %")
+    assert (found.verdict, found.leniency) == (Verdict.CORRECT, "unit")
+    assert numeric("numeric?strict=true").judge("0.5", "50 %").verdict is Verdict.INCORRECT
+    assert numeric().judge("50 %", "50 %").leniency is None

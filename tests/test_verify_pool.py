@@ -93,6 +93,18 @@ def test_where_the_prompt_opened_the_thinking_what_is_said_in_it_is_no_answer(
     assert isinstance(read_answer(closed, said, "stop"), Reading)
 
 
+def test_a_long_text_without_a_marked_answer_has_none_and_is_no_failure() -> None:
+    long = "I wonder. " * 3000
+    with VerifierPool() as pool:
+        for verifier in ("reasoning_gym:chain_sum", "judge", "exact", "exact?format=whole", "python:operator:eq"):
+            found = pool.verify([(Problem.make("t", "p", verifier, "{}"), long, "stop")])[0]
+            assert found.verdict is Verdict.NO_ANSWER and found.answer is None
+            assert "max_answer_chars" in (found.reason or "")
+        marked = pool.verify([(Problem.make("t", "p", "exact", "yes"), f"<answer>{long}</answer>", "stop")])[0]
+        assert marked.verdict is E  # it says that this is the answer, and nobody looked whether it is right
+        assert (pool.n_calls, pool.n_errors) == (0, 1)
+
+
 def test_a_power_tower_costs_one_error(pool: VerifierPool) -> None:
     errors = pool.n_errors
     problem = Problem.make("t", "p", "reasoning_gym:countdown", '{"numbers": [9, 9, 9, 9], "target": 36}')

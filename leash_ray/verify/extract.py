@@ -6,6 +6,7 @@ The stages, by the name that is recorded with each completion:
 pattern      the last match of the task's own regular expression
 boxed        the last ``\boxed{...}`` whose braces balance (math: with those that it is listed with)
 answer_tag   the last ``<answer>...</answer>``
+solution_tag the last ``<solution>...</solution>``
 code_block   the last fenced block of code
 after_think  all of the text after ``</think>``
 whole        all of a text that has no thinking
@@ -18,16 +19,21 @@ All stages read :func:`body`: what stands in a thinking part is no answer.
 
 import functools
 import re
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 MAX_CHARS = 1_000_000
 """Of what is said after thinking, only the end is read where it is longer."""
 
+UNMARKED = frozenset(("after_think", "whole", "phrase", "last_line"))
+"""Stages that take plain text, without marks that say: this is the answer."""
+
 _PATTERN_TIMEOUT_S = 0.5
 _TAIL_CHARS = 200
 _THINK_TAG = re.compile(r"<(?P<end>/?)think(?:ing)?>", re.IGNORECASE)
-_TAG_START = re.compile(r"<answer>", re.IGNORECASE)
-_TAG_END = re.compile(r"</answer>", re.IGNORECASE)
+_TAGS = {
+    name: (re.compile(f"<{name}>", re.IGNORECASE), re.compile(f"</{name}>", re.IGNORECASE))
+    for name in ("answer", "solution")
+}
 # A backslash takes the next character with it, so that \{ is no brace.
 _BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 _PHRASE = re.compile(
@@ -109,11 +115,16 @@ def boxes(text: str) -> list[Box]:
 
 def last_answer_tag(text: str) -> str | None:
     """The content of the last ``<answer>...</answer>``; None if there is none."""
-    if "nswer>" not in text and "NSWER>" not in text:
-        return None
-    end = last_match(_TAG_END, text)
-    start = last_match(_TAG_START, text, end.start()) if end else None
-    return text[start.end() : end.start()] if start and end else None
+    found = last_tag(text, "answer")
+    return text[found[0] : found[1]] if found else None
+
+
+def last_tag(text: str, name: Literal["answer", "solution"]) -> tuple[int, int] | None:
+    """Where the content of the last tag of that name that is closed is, in characters."""
+    opens, closes = _TAGS[name]
+    end = last_match(closes, text)
+    start = last_match(opens, text, end.start()) if end else None
+    return (start.end(), end.start()) if start and end else None
 
 
 def last_phrase(text: str) -> str | None:

@@ -1,7 +1,8 @@
 r"""Plain text out of what models wrap an answer in: markdown, quotes, dollar signs, ``\text{}``.
 
 The rules take nothing away that could tell two answers apart: they map characters one to one (so that x² stays no x2),
-take wrappings off in pairs, and drop a full stop but neither ``5!``'s mark nor ``f'``'s, nor ``0.333...``'s dots.
+take wrappings off in pairs, and drop a full stop but neither the mark of ``5!`` and ``n!`` nor ``f'``'s, nor
+``0.333...``'s dots.
 """
 
 import re
@@ -67,19 +68,7 @@ def _unwrapped_once(text: str) -> str:
 def _without_stop(text: str) -> str:
     if text.endswith((",", ";", ":")) or (text.endswith(".") and not text.endswith("..")):
         return text[:-1] if len(text) > 1 else text
-    return text[:-1] if text.endswith("!") and text[-2:-1].isalpha() else text
+    return text[:-1] if _EXCLAIMED.search(text) else text
 
 
-_RETRACTED = re.compile(
-    r"\b(?:wait|hold on|actually|scratch that|on second thought|correction|hmm+"
-    r"|(?:made|was|is|'s) an? (?:mistake|error)"
-    r"|reconsider|re-?check|no,|(?:can ?not|can't|could not|couldn't) (?:decide|tell|determine)|not sure|unsure"
-    r"|unclear|(?:could|might|may) also be|or (?:maybe|perhaps|possibly)|it should be"
-    r"|(?:that|this)(?:'s| is) (?:wrong|incorrect|not right))\b|\A\s*(?:or|and)\b",
-    re.IGNORECASE,
-)
-
-
-def retracted(after: str) -> bool:
-    """Whether the text after a statement takes it back, or may do so. Errs on the side of yes."""
-    return _RETRACTED.search(after) is not None
+_EXCLAIMED = re.compile(r"(?:[^\W\d_]{3}|(?<![^\W\d_])(?:no|ok|so|up|go))!\Z", re.IGNORECASE)  # n! is a factorial

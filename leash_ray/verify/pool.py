@@ -8,12 +8,12 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from leash_ray.types import Problem, Verdict
-from leash_ray.verify.extract import opens_thinking
+from leash_ray.verify.extract import UNMARKED, opens_thinking
 from leash_ray.verify.kinds import Judgement, Reading, kind_of
 from leash_ray.verify.kinds.base import Judge, Lane
 from leash_ray.verify.processes import Item, Workers
@@ -93,6 +93,18 @@ class VerifierPool:
         with self._lock:
             return self._verify(items)
 
+    def remember(self, known: Iterable[tuple[Problem, str, Judgement]]) -> None:
+        """Take over judgements of canonical answers, such as those that a run has stored, instead of judging again.
+
+        Only of fenced kinds: what others say may depend on more than the answer (a program, an endpoint, a function).
+        """
+        with self._lock:
+            for problem, answer, judgement in known:
+                if kind_of(problem.verifier).lane == "fenced" and judgement.verdict is not Verdict.ERROR:
+                    self._cache.setdefault((problem.id, problem.verifier, answer), judgement)
+            while len(self._cache) > self.max_cache:
+                self._cache.popitem(last=False)
+
     def _verify(self, items: Sequence[tuple[Problem, str, str]]) -> list[Verification]:
         cache = self._cache
         out: list[Verification | None] = []
@@ -133,8 +145,12 @@ class VerifierPool:
         return out  # type: ignore[return-value]  # every place was filled
 
     def _too_long(self, reading: Reading) -> Verification:
+        n = len(reading.content)
+        if reading.stage in UNMARKED:  # nobody said that all of this is the answer: a long text merely has none
+            reason = f"no answer is marked, and {n} characters are more than max_answer_chars allows for one"
+            return Verification(Verdict.NO_ANSWER, None, reason, reading.stage)
         self.n_errors += 1
-        reason = f"the answer has {len(reading.content)} characters, more than max_answer_chars allows"
+        reason = f"the answer has {n} characters, more than max_answer_chars allows"
         return Verification(Verdict.ERROR, None, reason, reading.stage)
 
     def _judge(self, work: list[Item]) -> list[Judgement]:

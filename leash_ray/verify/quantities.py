@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from leash_ray.verify.plain import unwrapped
-from leash_ray.verify.units import SUPERSCRIPTS, Factors, parse_unit, unit_text, unlatexed
+from leash_ray.verify.units import SUPERSCRIPTS, Factors, are_units, parse_unit, unit_text, unlatexed
 
 MAX_CHARS = 300
 _MAX_DIGITS = 60
@@ -49,14 +49,52 @@ def read_quantity(text: str) -> Quantity | None:
 
 @lru_cache(maxsize=20_000)  # most completions of a problem repeat an answer
 def _read(text: str) -> Quantity | None:
-    side = _last_side(_plain(text))
-    if side is None or re.search(r"\([^()]*,", side):  # (1,234) is a pair of numbers
+    sides = _sides(_plain(text))
+    said = _quantity(sides[-1]) if sides else None
+    if (
+        said is None
+        or (len(sides) > 1 and not _is_named(sides[0]))
+        or not all(_may_equal(_quantity(side), said) for side in sides[:-1])
+    ):
+        return None
+    return said
+
+
+def _quantity(side: str) -> Quantity | None:
+    if re.search(r"\([^()]*,", side):  # (1,234) is a pair of numbers
         return None
     try:
         with localcontext(_CONTEXT):
             return _Reader(side).quantity()
     except (_NoNumber, DecimalException):
         return None
+
+
+_ARITHMETIC = re.compile(
+    r"\\(?:frac|sqrt|times|cdot|log|ln|exp|sin|cos|tan|left|right|quad|degree|circ)(?![A-Za-z])|[π√°]|\be(?=\s?\^)"
+)
+_OWN = re.compile(r"_\s?(?:\{[^{}]*\}|\\?\w+)|\([^()]*\)|\^\s?\{?\s?(?:\\(?:circ|ominus|ast|prime|star)|[*'°])\s?\}?")
+_WRAPPER = re.compile(r"\\(?:text|mathrm|mathbf|mathit|vec|bar|hat|dot|tilde|overline|operatorname)\s?\{([^{}]*)\}")
+_OF_VARIABLES = re.compile(
+    r"[*/^|+±√<>]|(?<![A-Za-z]{2})-|-(?![A-Za-z]{2})|\d|\\(?:frac|sqrt|times|cdot|log|ln|exp|sin|cos|tan|pm|ln)(?![A-Za-z])"
+)
+
+
+def _is_named(side: str) -> bool:
+    """Whether what is said to equal a number is a name or arithmetic, and no formula of a name: 2x = 5 says nothing of
+    5."""
+    if (found := _quantity(side)) is not None:
+        return are_units(found.unit)
+    if not re.search("[A-Za-z]", _ARITHMETIC.sub("", side)):
+        return True
+    return not _OF_VARIABLES.search(_OWN.sub("", _WRAPPER.sub(r"\1", side)))
+
+
+def _may_equal(side: Quantity | None, said: Quantity) -> bool:
+    """Whether ``said`` may stand after ``side`` and an equals sign: 6 = 5 says nothing. Units are not converted."""
+    if side is None or side.uncertainty is not None or side.unit != said.unit:
+        return True
+    return abs(side.value - said.value) <= _ROUNDED * max(abs(side.value), abs(said.value))
 
 
 def canonical_quantity(text: str) -> str:
@@ -96,16 +134,20 @@ def _plain(text: str) -> str:
     return text.strip()
 
 
-def _last_side(text: str) -> str | None:
-    """What stands after the last equals sign; None where several things are equalled: x = 3, y = 5."""
-    at = max(text.rfind("="), text.rfind("≈"))
-    if at >= 0:
-        if re.search(r"[,;<>≠≤≥]|\b(?:and|or)\b|\\(?:neq?|leq?|geq?|ldots|text\{ ?(?:and|or))", text[:at]):
-            return None
-        text = text[at + 1 :].strip()
+_ROUNDED = Decimal("0.02")
+_EQUALS = re.compile("[=≈]")
+
+
+def _sides(text: str) -> list[str]:
+    """What equals signs stand between; empty where several things are equalled: x = 3, y = 5."""
+    sides = _EQUALS.split(text)
+    separators = r"[,;<>≠≤≥]|\b(?:and|or)\b|\\(?:neq?|leq?|geq?|ldots|text\{ ?(?:and|or))"
+    if any(re.search(separators, side) for side in sides[:-1]):
+        return []
+    sides = [side.strip() for side in sides]
     for _ in range(3):
-        text = _ABOUT.sub("", text)
-    return text
+        sides[-1] = _ABOUT.sub("", sides[-1])
+    return sides
 
 
 _NUMBER = re.compile(

@@ -72,7 +72,8 @@ class VerifyConfig(Section):
     memory_mb: int = Field(4096, ge=512)
     """Address space of one verifier process, in MiB; what it takes itself (about 450) included."""
     max_answer_chars: PositiveInt = 20_000
-    """A longer answer (code: program) is not judged: ERROR."""
+    """A longer answer (code: program) is not judged: ERROR, or NO_ANSWER where no answer is marked and the text is
+    simply long."""
     sandbox: SandboxConfig = Field(default_factory=SandboxConfig)
     judge: JudgeConfig | None = None
 

@@ -2,23 +2,24 @@ r"""Formats of an answer beside those of :mod:`~leash_ray.verify.extract`: LiveB
 that are looked at with what stands before and after them.
 
 ============ ========================================================================================================
-solution_tag the last ``<solution>...</solution>``
 bold         the last words between ``**`` or ``***``; several in a row, ``**yes**, **no**``, are one answer
 phrase       what follows the last "answer is" or "answer:" that is neither a supposition nor taken back
 last_line    the last line that is not empty
 ============ ========================================================================================================
+
+What follows an answer may take it back (:func:`retracted`) or overrule it by another (:func:`last_statement`); see
+:meth:`~leash_ray.verify.kinds.base.Kind.settled`.
 """
 
 import re
 from typing import NamedTuple
 
 from leash_ray.verify.extract import last_match
-from leash_ray.verify.plain import retracted
 
-_SOLUTION_START = re.compile(r"<solution>", re.IGNORECASE)
-_SOLUTION_END = re.compile(r"</solution>", re.IGNORECASE)
 _BOLD = re.compile(
-    r"\*\*\*?[^*\n]+\*\*\*?(?:[ \t]{0,3},?[ \t]{0,3}\*\*\*?[^*\n]+\*\*\*?)*"  # ends in its loop: nothing to go back to
+    r"\*\*\*?[^*\n]+\*\*\*?"
+    # Ends in its loop: nothing to go back to.
+    r"(?:[ \t]{0,3}(?:,|/|,?[ \t](?:and|or|vs\.?|versus)[ \t])?[ \t]{0,3}\*\*\*?[^*\n]+\*\*\*?)*"
 )
 _STARS = re.compile(r"\*\*\*?")
 _STATEMENT = re.compile(
@@ -30,6 +31,9 @@ _STATEMENT = re.compile(
 # What stands right before, in the same sentence: a supposition, or an answer that is called wrong.
 _SUPPOSED = re.compile(
     r"\b(?:if|suppos\w{1,4}|assum\w{1,4}|whether|unless|doubt\w{0,3}|cannot say|not think|n't think)\b[^.!?\n]*\Z"
+    r"|\b(?:might|may|could) (?:say|think|argue|guess|expect)\b[^.!?\n]*\Z"
+    r"|\b(?:some|many|most|people|students?)\b(?: \w{1,15}){0,2} (?:say|think|argue|believe|claim|guess|expect)s?\b"
+    r"[^.!?\n]*\Z"
     r"|\b(?:wrong|incorrect|false|tempting|naive|trap|previous|initial|possible|plausible|alternative|student's) \Z",
     re.IGNORECASE,
 )
@@ -47,21 +51,18 @@ class Statement(NamedTuple):
     """Where the phrase begins in the text."""
     ended: bool
     """Whether anything follows the line, so that it was not cut."""
+    end: int
+    """Where what is said ends in the text."""
 
 
-def last_solution_tag(text: str) -> str | None:
-    """The content of the last ``<solution>...</solution>``; None if there is none."""
-    if "olution>" not in text and "OLUTION>" not in text:
-        return None
-    end = last_match(_SOLUTION_END, text)
-    start = last_match(_SOLUTION_START, text, end.start()) if end else None
-    return text[start.end() : end.start()] if start and end else None
+def last_bold(text: str) -> "re.Match[str] | None":
+    """The last words in bold, with those that they are listed with; None if there are none."""
+    return last_match(_BOLD, text)
 
 
-def last_bold(text: str) -> str | None:
-    """The last words in bold, without the stars; None if there are none."""
-    match = last_match(_BOLD, text)
-    return None if match is None else _STARS.sub("", match[0])
+def without_stars(text: str) -> str:
+    """Bold words without the marks."""
+    return _STARS.sub("", text)
 
 
 def last_statement(text: str) -> Statement | None:
@@ -76,7 +77,29 @@ def last_statement(text: str) -> Statement | None:
     line, newline, after = text[found.end() :].partition("\n")
     if not line.strip(" \t*_:$"):  # "The answer is:", and then a line of its own
         line, newline, after = after.lstrip().partition("\n")
-    return Statement(line.strip(), retracted(line) or retracted(after), found.start(), bool(newline))
+    end = len(text) - len(newline) - len(after)
+    return Statement(line.strip(), retracted(line) or retracted(f"\n{after}"), found.start(), bool(newline), end)
+
+
+_CONCLUSION = re.compile(
+    r"(?:\A|[.!?:]\s|\n)\s{0,9}[*_]{0,3}(?:so|thus|hence|therefore|final(?:ly)?|in conclusion|overall|in fact)\b"
+    r"[,:]?[*_]{0,3}\s{0,3}(?:(?:it(?:'s|’s| is| must be)|we (?:get|have|find|obtain|conclude)|this (?:is|gives)|i get)"
+    r"\s)?"
+    r"(?P<said>[^\n]{1,60}?)(?=[.!]?(?:\s{0,3}\n|\s{0,3}\Z)|[.!]\s)",
+    re.IGNORECASE,
+)
+_NAMED_ANSWER = re.compile(
+    r"(?P<said>[^\s,;:]{1,30})[\s$*]{1,4}(?:is|was|as|must be|seems) (?:indeed |then |actually )?(?:the|my|our) "
+    r"(?:\w{1,10} )?(?:answer|result|choice|option)\b",
+    re.IGNORECASE,
+)
+_VALUE = re.compile(r"[^\w]{0,4}(?:[A-Za-z]\w{0,5}\s?=\s?)?(?:[A-Z]|\S{0,20}\d\S{0,20})[^\w]{0,4}")
+
+
+def last_conclusions(text: str) -> list[str]:
+    """What sentences say that conclude without the word answer, "So it is 6.", or name it last, "6 is the answer"."""
+    found = [match["said"] for match in (last_match(_CONCLUSION, text), last_match(_NAMED_ANSWER, text)) if match]
+    return [said for said in found if _VALUE.fullmatch(said)]
 
 
 def last_lines(text: str, n: int) -> list[str]:
@@ -89,3 +112,82 @@ def last_lines(text: str, n: int) -> list[str]:
             lines.append(line)
         end = start - 1
     return lines
+
+
+_SUBJECT = (
+    r"(?:that|this|it|which|i|(?:the|my|this|that|our) (?:\w{1,20} ){0,2}"
+    r"(?:answer|result|value|solution|calculation|computation|choice|box|work|above|one))"
+)
+_TAKEN_BACK = re.compile(
+    r"\b(?:wait|hold on|actually|(?:scratch|strike) that|never ?mind|oops|sorry|apolog\w{1,6}|correction|hmm+"
+    r"|on (?:second thoughts?|reflection)|(?:made|was|is|'s) an? (?:\w{1,20} )?(?:mistake|error)"
+    r"|my (?:mistake|error|bad)|reconsider|not (?:sure|certain)|unsure|unclear"
+    r"|(?:can ?not|can't|could not|couldn't) (?:decide|tell|determine)"
+    r"|(?:could|might|may) (?:also|well|both|all) be|or (?:maybe|perhaps|possibly|rather|else)|(?:do not|don't) know"
+    r"|also (?:be )?(?:possible|correct|right|valid|plausible)|both (?:could|may|might|are|seem)|no idea"
+    r"|alternatively,? \S{1,12}\s{0,3}(?:\n|\Z)"
+    r"|it should (?:\w{1,20} )?be(?! (?:noted|mentioned|clear|emphasi\w{1,4}|stressed|remembered))|should have been"
+    r"|(?:answer|value|result) should (?:\w{1,20} )?be|instead(?! of)"
+    r"|i (?:prefer|meant?|take (?:it|that|this) back|retract|withdraw|change)"
+    r"|i(?:'d|'ll| would| will| must)? (?:\w{1,20} )?(?:go with|choose|pick|chang(?:e|ing) my)"
+    r"|changed? my (?:mind|answer)"
+    r"|revis(?:e|ed|ing|ion)"
+    r"|(?:ignore|disregard|forget|correct|fix) (?:that|this|it|my|the (?:above|previous|box|answer))"
+    rf"|{_SUBJECT}(?: is|'s| was| am| seems| looks| must be)(?:n't)? (?:\w{{1,20}} )?"
+    r"(?:wrong|incorrect|mistaken|impossible|false|not (?:quite )?(?:right|correct|true|possible|valid))"
+    rf"|{_SUBJECT} (?:can ?not|can't) be(?: right| correct| true|[,.;!\n]|\Z)"
+    rf"|{_SUBJECT} (?:isn't|wasn't) (?:right|correct|true)"
+    r"|(?:that|this|it) (?:does not|doesn't|did not|didn't) (?:match|work|fit|satisfy|check|add|hold|make sense)"
+    r"|(?:but|however),? (?:\w{1,20} ){0,3}contradict\w{0,4})(?![A-Za-z])"
+    r"|(?:\A\s{1,5}|[.!?\n]\s{0,5}|\b(?:oh|but|ah|ok|okay),? )(?:no|nope)[,.!]",
+    re.IGNORECASE,
+)
+# Right behind the answer: another one.
+_ALTERNATIVE = re.compile(
+    r"[\s$*_)\]}.,;]{0,9}(?:or\b|and\s{1,3}(?=[\d$\\(*\"'+-]|[A-Z]\b))|[\s$*_)\]}]{0,9}/\s?\S"
+    r"|[ \t$*_)\]}]{0,9}[,;][ \t]{0,3}(?-i:[A-Z][\w'-]{0,19}|\S{0,10}\d\S{0,10})[ \t.]{0,5}(?:\n|\Z)",
+    re.IGNORECASE,
+)
+_CHECKS_AGAIN = re.compile(r"\bre-?(?:check|do|think|verif|calculat|comput|evaluat|examin)\w{0,4}\b", re.IGNORECASE)
+_CONFIRMED = re.compile(
+    r"\b(?:yes|indeed|confirm\w{0,3}|checks out"
+    r"|(?:is|are|was|looks|seems) (?:indeed |still )?(?:correct|right|consistent))\b",
+    re.IGNORECASE,
+)
+
+
+def retracted(after: str) -> bool:
+    """Whether the text after an answer takes it back, or may do so. Errs on the side of yes: "wait" and "actually" do,
+    whatever follows, and so does checking again without saying that it is right."""
+    after = after.replace("’", "'")
+    if _TAKEN_BACK.search(after) or _ALTERNATIVE.match(after):
+        return True
+    again = last_match(_CHECKS_AGAIN, after)
+    return again is not None and not _CONFIRMED.search(after, again.end())
+
+
+_NEW_TURN = re.compile(
+    r"\n\s{0,9}(?:#{1,4} ?|\*\*|<\|\w{1,20}\|>)?(?:user|human|question|problem|instruction)(?: \d{1,4})?(?:\*\*)?:"
+    r"|<\|im_start\|>",
+    re.IGNORECASE,
+)
+
+
+def same_turn(after: str) -> str:
+    """``after`` up to where a model that ran on makes up its next question: that says nothing of this answer."""
+    found = _NEW_TURN.search(after)
+    return after[: found.start()] if found else after
+
+
+_OF_AN_ANSWER = re.compile(
+    r"\W{0,4}(?:(?:indeed|therefore|thus|also|clearly|now|still|hence) ){0,2}"
+    r"(?:correct|right|verified|confirmed|consistent|reasonable|valid|as (?:above|before|given|boxed|shown)"
+    r"|in (?:the|its) |given (?:above|in)|above|boxed|shown|based on|obtained|derived|found (?:by|above)|exact|unique"
+    r"|complete|clear|simplified|already)\b",
+    re.IGNORECASE,
+)
+
+
+def states(statement: Statement) -> bool:
+    """Whether a statement gives an answer, and does not only speak of one: "the answer is correct"."""
+    return bool(statement.said) and not _OF_AN_ANSWER.match(statement.said)

@@ -129,9 +129,19 @@ _SYMBOLS = frozenset(p + u for p in _PREFIXES for u in _PREFIXED) | {
 }  # fmt: skip
 
 
-def all_symbols(factors: Factors) -> bool:
-    """Whether all names are symbols that science texts use, and no words."""
-    return all(name in _SYMBOLS for name, _ in factors)
+_WORDS = re.compile(
+    r"(?:kilo|mega|giga|tera|milli|micro|nano|pico|femto|centi|deci|hecto)?"
+    r"(?:met(?:er|re)|lit(?:er|re)|gram(?:me)?|second|newton|joule|watt|volt|amp(?:ere)?|ohm|pascal|kelvin|mole|hertz"
+    r"|coulomb|farad|henry|henries|weber|tesla|electron-?volt|bar|calorie|radian|siemens)s?"
+    r"|(?:minute|hour|day|week|month|year|degree|mile|inche|yard|pound|ounce|atmosphere|tonne|ton|dollar|cent|euro)s?"
+    r"|inch|feet|foot|percent|celsius|fahrenheit|hrs?|secs?|mins?|lbs?|mph|rpm|kmh|kph|light-?years?|parsecs?",
+    re.IGNORECASE,
+)
+
+
+def are_units(factors: Factors) -> bool:
+    """Whether all names are symbols that science texts use, or names of units in words. Fast: it asks no registry."""
+    return all(name in _SYMBOLS or _WORDS.fullmatch(name) for name, _ in factors)
 
 
 # Names that pint reads as something else than science texts do; None: no unit at all.

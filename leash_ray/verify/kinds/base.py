@@ -5,6 +5,7 @@ linear in the text and never raises. Judging (:meth:`Kind.judge`) may hang, cras
 where its :attr:`Kind.lane` says, under limits, once for each distinct (problem, canonical answer).
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -13,9 +14,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from leash_ray.errors import UsageError
 from leash_ray.types import Verdict
-from leash_ray.verify.extract import body, by_pattern, last_answer_tag, last_boxed
+from leash_ray.verify.extract import body, by_pattern
+from leash_ray.verify.marked import Marked, last_marked
 from leash_ray.verify.settings import VerifyConfig
 from leash_ray.verify.spec import VerifierSpec
+from leash_ray.verify.statements import Statement, last_conclusions, last_statement, retracted, same_turn, states
+
+_GOES_ON = re.compile(r"\w|[-+*/^'’]|[.,]\d|,? (?:or|and)\b|[,;/] ?(?:or |and )?\S{1,12}\Z| [-+*/^=]")
+"""What makes another answer of one that it follows: 5 and 5.3, or 5 and "5 or 6"."""
 
 
 class Reading(NamedTuple):
@@ -132,10 +138,51 @@ class Kind:
             text: without the thinking.
             thought: whether there was any.
         """
-        for stage, found in (("boxed", last_boxed(text)), ("answer_tag", last_answer_tag(text))):
-            if found is not None:
-                return self.reading(found, stage)
+        if (marked := last_marked(text, ("boxed", "answer_tag"))) is not None:
+            return self.marked(marked, text)
         return self.reading(text, "after_think" if thought else "whole", delimited=False)
+
+    def marked(self, marked: Marked, text: str, fallback: bool = False) -> Reading | None:
+        """The reading of a marked answer of ``text``; None where the text denies it or takes it back."""
+        reading = None if marked.denied else self.reading(marked.text, marked.stage, fallback=fallback)
+        return reading and self.settled(reading, text[marked.end :])
+
+    def settled(self, reading: Reading, after: str) -> Reading | None:
+        """What an answer comes to, given all that the text says after it: itself, the later answer that overrules it,
+        or None where it is taken back."""
+        after = same_turn(after)
+        if not after.strip():
+            return reading
+        if (marked := last_marked(after)) is not None:
+            other = self.reading(marked.text, marked.stage, fallback=True)
+            if marked.denied or other is None or other.answer != reading.answer:
+                return self.marked(marked, after, fallback=True)
+            after = after[marked.end :]
+        later = last_statement(after)
+        if later is not None and states(later):
+            if later.retracted:
+                return None
+            if (other := self.stated(later)) is not None:
+                if not self.agrees(reading.answer, other.answer):
+                    return other
+                after = after[later.end :]
+        if any(self.differs(reading.answer, said) for said in last_conclusions(after)):
+            return None
+        return None if retracted(after) else reading
+
+    def differs(self, answer: str, said: str) -> bool:
+        """Whether a value that a conclusion names is another one than the answer."""
+        other = self.reading(said, "phrase")
+        return other is not None and not self.agrees(answer, other.answer) and other.answer not in answer
+
+    def stated(self, statement: Statement) -> Reading | None:
+        """The reading of a statement behind a marked answer; None where it says nothing that could overrule one."""
+        return self.reading(statement.said, "phrase", statement.ended, fallback=True)
+
+    def agrees(self, answer: str, said: str) -> bool:
+        """Whether a later statement says the same as a marked answer; both canonical. Here: it begins with it."""
+        rest = said[len(answer) :]
+        return said.startswith(answer) and not _GOES_ON.match(rest)
 
     def reading(self, found: str, stage: str, delimited: bool = True, fallback: bool = False) -> Reading | None:
         """The reading of the text that a stage found; None where that is no answer."""

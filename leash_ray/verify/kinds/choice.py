@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from leash_ray.errors import UsageError
 from leash_ray.types import Verdict
-from leash_ray.verify.extract import last_answer_tag, last_boxed
 from leash_ray.verify.kinds.base import Judgement, Kind, Reading
+from leash_ray.verify.marked import last_marked
 from leash_ray.verify.plain import simple, unwrapped
-from leash_ray.verify.statements import last_lines, last_solution_tag, last_statement
+from leash_ray.verify.statements import Statement, last_lines, last_statement
 
 
 class Choice(Kind):
@@ -25,7 +25,8 @@ class Choice(Kind):
     fallbacks.
 
     The last statement counts: a phrase after the last box or tag overrules it. What is no single letter ("A or C",
-    "not (C)", "A long story", a Cyrillic С) stays text, and is wrong unless it is the right choice's text.
+    "not (C)", "A long story", a Cyrillic С) stays text, and is wrong unless it is the right choice's text. A letter
+    with text ("C: Paris") is wrong where the text is another choice's, or calls the choice wrong.
     """
 
     def check_reference(self, reference: str) -> None:
@@ -41,23 +42,36 @@ class Choice(Kind):
 
     def find(self, text: str, thought: bool) -> Reading | None:
         strict = self.options.strict
-        for stage, found, start in (
-            ("boxed", last_boxed(text), max(text.rfind("boxed{"), text.rfind("fbox{"))),
-            ("answer_tag", last_answer_tag(text), text.lower().rfind("</answer>")),
-            ("solution_tag", last_solution_tag(text), text.lower().rfind("</solution>")),
-        ):
-            if found is not None:
-                later = _phrase(text[start:], strict=True) if start >= 0 else None
-                return later or _reading(found, stage)
-        return _repeated(text, strict) or _phrase(text, strict) or (None if strict else _last_line(text))
+        if (marked := last_marked(text)) is not None:
+            return self.marked(marked, text)
+        if (repeated := _repeated(text, strict)) is not None:
+            reading, end = repeated
+            return reading and self.settled(reading, text[end:])
+        statement = last_statement(text)
+        if statement and (said := _phrase(statement, strict)):
+            return self.settled(said, text[statement.end :])
+        return None if strict else _last_line(text)
+
+    def stated(self, statement: Statement) -> Reading | None:
+        return _phrase(statement, strict=True)
+
+    def agrees(self, answer: str, said: str) -> bool:
+        return answer == said or (answer[:1] == "(" and answer[1:2] == said)
+
+    def differs(self, answer: str, said: str) -> bool:
+        other = canonical_choice(said)
+        return len(other) == 1 and not self.agrees(answer, other)
 
     def judge(self, reference: str, content: str) -> Judgement:
         gold = _gold(reference)
-        if len(content) == 1 and "A" <= content <= "Z":
-            if content == gold.letter:
-                return Judgement(Verdict.CORRECT)
-            known = not gold.choices or ord(content) - ord("A") < len(gold.choices)
-            return Judgement(Verdict.INCORRECT, None if known else f"there is no choice {content}")
+        label = _LABELLED.match(content)
+        letter = label["letter"] if label else content
+        if len(letter) == 1 and "A" <= letter <= "Z":
+            if gold.choices and ord(letter) - ord("A") >= len(gold.choices):
+                return Judgement(Verdict.INCORRECT, f"there is no choice {letter}", letter)
+            if label and not _may_be(label["text"], ord(letter) - ord("A"), gold.choices):
+                return Judgement(Verdict.INCORRECT, f"the text behind {letter} is not that choice's")
+            return Judgement(Verdict.CORRECT if letter == gold.letter else Verdict.INCORRECT, None, letter)
         letters = [chr(ord("A") + i) for i, choice in enumerate(gold.choices) if choice == content]
         if self.options.strict or len(letters) != 1:
             return Judgement(Verdict.INCORRECT, "not the letter of one choice")
@@ -109,20 +123,70 @@ _OTHER_LETTER = re.compile(
 )
 
 
+_LABELLED = re.compile(r"\((?P<letter>[A-Z])\) (?P<text>.+)\Z", re.DOTALL)
+"""The canonical form of a letter with text, ``(C) paris``: only judging knows whether it is the choice's."""
+_MAX_QUOTE = 300
+
+
 def canonical_choice(text: str) -> str:
-    """The capital letter that ``text`` gives, else its plain text in lower case, never one letter. Idempotent."""
+    """The capital letter that ``text`` gives, perhaps with the text of the choice, ``(C) paris``; else its plain text
+    in lower case, never one letter. Idempotent."""
     text = _unlatexed(unwrapped(text))
     if label := _LABEL.match(text):
         return (label["round"] or label["square"] or label["bare"]).upper()
     if five := _FIVE.match(text):
         return five[1].upper()
     if (quoted := _LABEL_AND_TEXT.match(text)) and not _hedged(quoted["rest"]):
-        return quoted["round"] or quoted["bare"]
+        found = _labelled(quoted["round"] or quoted["bare"], quoted["rest"])
+        again = _LABEL_AND_TEXT.match(_unlatexed(unwrapped(found)))
+        if again and not _hedged(again["rest"]) and _labelled(again["round"] or again["bare"], again["rest"]) == found:
+            return found
     return _text(text)
 
 
+def _labelled(letter: str, text: str) -> str:
+    return f"({letter}) {_text(_unlatexed(text[:_MAX_QUOTE]))}"
+
+
+_DENIES = re.compile(
+    r"\b(?:wrong|incorrect|not correct|not right|ruled out|unlikely|eliminated|impossible|maybe|perhaps|possibly"
+    r"|probably)\b"
+    r"|\d\s?\\?%\s?[,;)]|\d\s?\\?%.*\d\s?\\?%|\A(?:no|nope|false)\b(?=.*\b(?:true|yes)\b)",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
 def _hedged(rest: str) -> bool:
-    return bool(_NOT_A_QUOTE.match(rest) or _OTHER_LETTER.search(rest))
+    return bool(_NOT_A_QUOTE.match(rest) or _OTHER_LETTER.search(rest) or _DENIES.search(rest))
+
+
+_TOKEN = re.compile(r"[-+]?\w+(?:[.^/*+-]+\w+)*%?")
+_VERDICTS = {"no", "yes", "true", "false", "correct", "right", "out", "in"}
+
+
+def _may_be(text: str, at: int, choices: tuple[str, ...]) -> bool:
+    """Whether the text behind a letter may stand there: it is that choice's, or about it, and not another's."""
+    if not choices:
+        return text not in ("no", "false")
+    if text in choices:
+        return choices[at] == text
+    said = _tokens(text)
+    if _begins(said, _tokens(choices[at])):
+        return True
+    return said not in ([word] for word in _VERDICTS) and not any(
+        _begins(said, _tokens(choice)) for i, choice in enumerate(choices) if i != at
+    )
+
+
+def _tokens(text: str) -> list[str]:
+    return _TOKEN.findall(text.translate(_LATEX_MARKS))
+
+
+_LATEX_MARKS = str.maketrans("", "", "${}\\")
+
+
+def _begins(said: list[str], choice: list[str]) -> bool:
+    return bool(choice) and said[: len(choice)] == choice
 
 
 _PAREN_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|rm|bf)\s*\{\s*([()\[\]A-Za-z.:\s]{1,8})\s*\}")
@@ -143,17 +207,35 @@ def _reading(found: str, stage: str, delimited: bool = True, fallback: bool = Fa
 
 
 _RUN = re.compile(r"(?<![A-Za-z])([A-Z])\1{3,5}(?![A-Za-z])")
+# A run is an answer where it has a line to itself, or ends one that says what it is.
+_RUN_IS = re.compile(
+    r"(?:\A|\b(?:is|be|guess|answer|choose|choice|option|letter)|[:=.!])[\s*_$\"'`(\[{]{0,9}\Z", re.IGNORECASE
+)
+_RUN_ENDS = re.compile(r"[\s*_$\"'`)\]}.!]{0,9}\Z")
+_RUN_SUPPOSED = re.compile(
+    r"\b(?:if|suppose|e\.g|example|instance|instruct\w{1,4}|format|like|asked|asks)\b", re.IGNORECASE
+)
 
 
-def _repeated(text: str, strict: bool) -> Reading | None:
+def _repeated(text: str, strict: bool) -> tuple[Reading | None, int] | None:
+    """The last letter that is written five times, and where; None if there is none that is an answer."""
     found = other = None
     for match in _RUN.finditer(text):
         other, found = found, match
     if found is None or (len(found[0]) != 5 and strict):
         return None
     if other is not None and other[1] != found[1] and "\n" not in text[other.end() : found.start()]:
-        return _reading(text[other.start() : found.end()], "repeated")  # "AAAAA or BBBBB"
-    return _reading(found[1], "repeated", True, fallback=len(found[0]) != 5)
+        return _reading(text[other.start() : found.end()], "repeated"), found.end()  # "AAAAA or BBBBB"
+    start = text.rfind("\n", 0, found.start()) + 1
+    end = text.find("\n", found.end())
+    before = text[max(start, found.start() - _RUN_CHARS) : found.start()]
+    behind = text[found.end() : len(text) if end < 0 else end][:_RUN_CHARS]
+    if not _RUN_IS.search(before) or not _RUN_ENDS.match(behind) or _RUN_SUPPOSED.search(before):
+        return None
+    return _reading(found[1], "repeated", True, fallback=len(found[0]) != 5), found.end()
+
+
+_RUN_CHARS = 200
 
 
 # At a statement's start: a letter in brackets or in bold, perhaps with its text, or a letter alone.
@@ -164,12 +246,11 @@ _STARTS = re.compile(
 _REASON = re.compile(r"\s*[,;(–—-]?\s*(?:because|since|as|which|where|not|so|i\.e\.)\b", re.IGNORECASE)
 
 
-def _phrase(text: str, strict: bool) -> Reading | None:
-    statement = last_statement(text)
-    if statement is None or statement.retracted:
+def _phrase(statement: Statement, strict: bool) -> Reading | None:
+    if statement.retracted:
         return None
     label = _STARTS.match(statement.said)
-    letter = _stated_letter(label, statement.said) if label else None
+    letter = _stated(label, statement.said) if label else None
     if label and letter:
         closed = (
             bool(label["round"] or label["square"] or label["close"] or statement.said[label.end() :])
@@ -179,7 +260,8 @@ def _phrase(text: str, strict: bool) -> Reading | None:
     return None if strict else _reading(statement.said, "phrase", statement.ended, fallback=True)
 
 
-def _stated_letter(label: "re.Match[str]", said: str) -> str | None:
+def _stated(label: "re.Match[str]", said: str) -> str | None:
+    """The letter of a statement, perhaps with the text that it quotes; None where it is no single letter."""
     letter: str = label["round"] or label["square"] or label["bare"]
     rest = said[label.end() :]
     bracketed = label["bare"] is None or "**" in label["close"]
@@ -189,9 +271,10 @@ def _stated_letter(label: "re.Match[str]", said: str) -> str | None:
         return letter.upper() if (bracketed or letter.isupper()) and not _both(rest[reason.end() :]) else None
     if rest[0] in ".:)" or bracketed:
         quoted = rest.lstrip(".:)*_ \t-–—")
-        return (
-            letter.upper() if letter.isupper() and not _hedged(quoted) and not rest.lstrip().startswith("?") else None
-        )
+        if not letter.isupper() or _hedged(quoted) or rest.lstrip().startswith("?"):
+            return None
+        new_sentence = bracketed and rest.lstrip("*_$)`\"' ")[:1] in tuple(".,;(")
+        return letter if new_sentence else canonical_choice(f"({letter}) {quoted}")
     return None
 
 

@@ -2,15 +2,17 @@ r"""Short answers that must be the reference's text: LiveBench's reasoning, Hotp
 
 import json
 import re
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 from leash_ray.errors import UsageError
 from leash_ray.types import Verdict
-from leash_ray.verify.extract import last_answer_tag, last_boxed
+from leash_ray.verify.boxed import denied
 from leash_ray.verify.kinds.base import Judgement, Kind, Options, Reading
+from leash_ray.verify.marked import Marked, last_marked
 from leash_ray.verify.plain import simple, unwrapped
-from leash_ray.verify.statements import last_bold, last_lines, last_solution_tag, last_statement
+from leash_ray.verify.statements import last_bold, last_lines, last_statement, without_stars
 
 
 class ExactOptions(Options):
@@ -53,19 +55,32 @@ class Exact(Kind):
 
     def find(self, text: str, thought: bool) -> Reading | None:
         asked: str | None = self.options.format
-        if asked and (first := _stage(asked, text)):
-            return self.reading(*first)
+        if asked in _MARKS and (first := _MARKS[asked](text)):
+            return self.marked(first, text)
+        if asked == "phrase" and (phrase := self._phrase(text, False)):
+            return phrase
+        if asked == "whole":
+            return self.reading(text, "whole", delimited=False)
         if asked and self.options.strict:
             return None
-        for name in ("boxed", "tag", "solution"):
-            if other := _stage(name, text):
-                return self.reading(*other._replace(fallback=asked is not None))
+        if other := last_marked(text):
+            return self.marked(other, text, fallback=asked is not None)
         if self.options.type == "json" and (found_json := _json_in(text)):
-            return self.reading(*found_json)
+            return self.marked(found_json, text) if isinstance(found_json, Marked) else self.reading(*found_json)
         if self.options.strict:
             return None
-        loose = _stage("phrase", text) or _last_line(text)
-        return self.reading(*loose._replace(fallback=True)) if loose else None
+        return self._phrase(text, True) or self._last_line(text)
+
+    def _phrase(self, text: str, fallback: bool) -> Reading | None:
+        statement = last_statement(text)
+        if statement is None or statement.retracted or not statement.said:
+            return None
+        said = self.reading(statement.said, "phrase", statement.ended, fallback)
+        return said and self.settled(said, text[statement.end :])
+
+    def _last_line(self, text: str) -> Reading | None:
+        lines = last_lines(text, 1)
+        return self.reading(lines[0], "last_line", False, True) if lines else None
 
     def judge(self, reference: str, content: str) -> Judgement:
         gold = self._gold(reference)
@@ -115,34 +130,20 @@ def _gold(kind: Exact, reference: str) -> tuple[str, ...]:
     return tuple(kind.canonical(t) for t in texts)
 
 
-class _Found(NamedTuple):
-    text: str
-    stage: str
-    delimited: bool = True
-    fallback: bool = False
+def _bold(text: str) -> Marked | None:
+    if (found := last_bold(text)) is None:
+        return None
+    around = denied(text[max(0, found.start() - 60) : found.start()], text[found.end() : found.end() + 60])
+    return Marked(without_stars(found[0]), "bold", found.end(), around)
 
 
-def _stage(name: str, text: str) -> _Found | None:
-    if name == "phrase":
-        statement = last_statement(text)
-        if statement is None or statement.retracted or not statement.said:
-            return None
-        return _Found(statement.said, "phrase", statement.ended)
-    if name == "whole":
-        return _Found(text, "whole", False)
-    stage, read = {
-        "boxed": ("boxed", last_boxed),
-        "tag": ("answer_tag", last_answer_tag),
-        "solution": ("solution_tag", last_solution_tag),
-        "bold": ("bold", last_bold),
-    }[name]
-    found = read(text)
-    return None if found is None else _Found(found, stage)
-
-
-def _last_line(text: str) -> _Found | None:
-    lines = last_lines(text, 1)
-    return _Found(lines[0], "last_line", False, True) if lines else None
+_MARKS: dict[str | None, Callable[[str], Marked | None]] = {
+    "boxed": lambda text: last_marked(text, ("boxed",)),
+    "tag": lambda text: last_marked(text, ("answer_tag",)),
+    "solution": lambda text: last_marked(text, ("solution_tag",)),
+    "bold": _bold,
+}
+"""Formats that a prompt may ask for -> how they are found."""
 
 
 _ARTICLE = re.compile(r"(?:(?:a|an|the) )+(?=\S)", re.IGNORECASE)
@@ -239,9 +240,9 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _FENCE = re.compile(r"^[ \t]{0,3}```[^\n`]*$", re.MULTILINE)
 
 
-def _json_in(text: str) -> _Found | None:
+def _json_in(text: str) -> Marked | tuple[str, str, bool] | None:
     """The last fenced block, or all of a text that is one JSON value."""
     fences = list(_FENCE.finditer(text))
     if len(fences) >= 2:
-        return _Found(text[fences[-2].end() : fences[-1].start()], "code_block")
-    return _Found(text, "whole", False) if canonical_json(text) is not None else None
+        return Marked(text[fences[-2].end() : fences[-1].start()], "code_block", fences[-1].end())
+    return (text, "whole", False) if canonical_json(text) is not None else None

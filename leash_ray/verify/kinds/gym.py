@@ -14,11 +14,11 @@ from typing import Any
 from leash_ray.errors import UsageError
 from leash_ray.tasks.entry import load_entry
 from leash_ray.types import Verdict
-from leash_ray.verify.extract import last_answer_tag, last_boxed
 from leash_ray.verify.gym.canonical import EMPTY, MAY_BE_EMPTY, NORMAL, canonical
 from leash_ray.verify.gym.guards import may_be_right
 from leash_ray.verify.gym.lenient import second_chances
 from leash_ray.verify.kinds.base import Judgement, Kind, Reading
+from leash_ray.verify.marked import last_marked
 
 MANY_ANSWERS = frozenset((
     "boxnet", "countdown", "cryptarithm", "graph_color", "jugs", "kakurasu", "knight_swap", "n_queens",
@@ -54,12 +54,12 @@ class Gym(Kind):
         return canonical(self.spec.argument, text)
 
     def find(self, text: str, thought: bool) -> Reading | None:
-        if (tag := last_answer_tag(text)) is not None:
-            if self.spec.argument in MAY_BE_EMPTY and not tag.strip():
-                tag = EMPTY
-            return self.reading(tag, "answer_tag")
-        if not self.options.strict and (boxed := last_boxed(text)) is not None:
-            return self.reading(boxed, "boxed", fallback=True)
+        if (tag := last_marked(text, ("answer_tag",))) is not None:
+            if self.spec.argument in MAY_BE_EMPTY and not tag.text.strip():
+                tag = tag._replace(text=EMPTY)
+            return self.marked(tag, text)
+        if not self.options.strict and (boxed := last_marked(text, ("boxed",))) is not None:
+            return self.marked(boxed, text, fallback=True)
         return self.reading(text, "after_think" if thought else "whole", delimited=False)
 
     def judge(self, reference: str, content: str) -> Judgement:

@@ -10,12 +10,12 @@ from pydantic import Field
 
 from leash_ray.errors import UsageError
 from leash_ray.types import Verdict
-from leash_ray.verify.extract import last_answer_tag, last_boxed
 from leash_ray.verify.kinds.base import Judgement, Kind, Options, Reading
+from leash_ray.verify.marked import Marked, last_marked
 from leash_ray.verify.plain import simple
 from leash_ray.verify.quantities import Quantity, canonical_quantity, read_quantity
-from leash_ray.verify.statements import last_lines, last_solution_tag, last_statement
-from leash_ray.verify.units import Mismatch, UnknownUnit, all_symbols, convert, parse_unit, readable, unit_text
+from leash_ray.verify.statements import Statement, last_lines, last_statement
+from leash_ray.verify.units import Mismatch, UnknownUnit, are_units, convert, parse_unit, readable, unit_text, unlatexed
 
 
 class NumericOptions(Options):
@@ -41,13 +41,14 @@ class Numeric(Kind):
 
     Answers: see :mod:`~leash_ray.verify.quantities`. A range, a list, a sum, an infinity or a sentence is wrong, and so
     is a unit of another dimension. 3.2 ± 0.1 is 3.2 by leniency ``uncertainty`` if the uncertainty is at most a tenth.
-    An answer with a unit to a reference without one is wrong, unless its unit is a plain number (%, °).
+    An answer with a unit to a reference without one is wrong, unless its unit is a plain number (%, °): right by
+    leniency ``unit``.
 
     Equal answers: a right one is written as the reference, since what tells 3.00 from 3.01 there is rounding, and not
     another solution. Wrong ones are written as a plain number and unit, and differ when those do.
 
-    Stages: ``pattern``, ``boxed`` (with the unit that stands behind the box, if one does), ``answer_tag``,
-    ``solution_tag``, and as fallbacks ``phrase`` and ``last_line``.
+    Stages: ``pattern``; the last of ``boxed`` (with the unit that stands behind the box, if one does, and what else of
+    its formula does), ``answer_tag`` and ``solution_tag``; and as fallbacks ``phrase`` and ``last_line``.
     """
 
     Options: ClassVar[type[Options]] = NumericOptions
@@ -62,15 +63,47 @@ class Numeric(Kind):
         return canonical_quantity(text)
 
     def find(self, text: str, thought: bool) -> Reading | None:
-        stages = (
-            ("boxed", _boxed(text)),
-            ("answer_tag", last_answer_tag(text)),
-            ("solution_tag", last_solution_tag(text)),
-        )
-        for stage, found in stages:
-            if found is not None:
-                return self.reading(found, stage)
-        return None if self.options.strict else _loose(text)
+        if (marked := last_marked(text)) is not None:
+            return self.marked(marked, text)
+        return None if self.options.strict else self._loose(text)
+
+    def _loose(self, text: str) -> Reading | None:
+        statement = last_statement(text)
+        if statement is not None and (answer := canonical_quantity(statement.said)):
+            if statement.retracted:
+                return None
+            said = Reading(answer, answer, "phrase", statement.ended, True)
+            return self.settled(said, text[statement.end :])
+        lines = [read_quantity(line) for line in last_lines(text, 2)]
+        if (
+            not lines
+            or lines[0] is None
+            or (len(lines) > 1 and lines[1] is not None and lines[1].value != lines[0].value)
+        ):
+            return None  # or a list of numbers
+        return Reading(str(lines[0]), str(lines[0]), "last_line", False, True)
+
+    def marked(self, marked: Marked, text: str, fallback: bool = False) -> Reading | None:
+        if marked.stage == "boxed":
+            marked = marked._replace(text=_with_unit(marked.text, text[marked.end :]))
+        return super().marked(marked, text, fallback)
+
+    def stated(self, statement: Statement) -> Reading | None:
+        for said in (statement.said, _CLAUSE.split(statement.said, maxsplit=1)[0]):
+            if read_quantity(said):
+                return self.reading(said, "phrase", statement.ended, fallback=True)
+        if number := _BEGINS.match(statement.said):  # with words that are no unit: it may be the same number
+            return self.reading(number[1], "phrase", statement.ended, fallback=True)
+        return None
+
+    def differs(self, answer: str, said: str) -> bool:
+        return read_quantity(said) is not None and not self.agrees(answer, canonical_quantity(said))
+
+    def agrees(self, answer: str, said: str) -> bool:
+        one, other = read_quantity(answer), read_quantity(said)
+        if one is None or other is None:
+            return answer == said
+        return one == other or (one.value == other.value and not other.unit)
 
     def judge(self, reference: str, content: str) -> Judgement:
         gold = _gold(reference)
@@ -108,7 +141,10 @@ class Numeric(Kind):
             return "" if self._close(said.value, whole, gold) else None
         if not readable(gold.unit):
             raise ValueError(f"the reference's unit {unit_text(gold.unit)!r} is not known: {unit_text(said.unit)!r}?")
-        return "" if self._close(Decimal(convert(float(said.value), said.unit, gold.unit)), whole, gold) else None
+        if not gold.has_unit and strict:
+            return None
+        converted = Decimal(convert(float(said.value), said.unit, gold.unit))
+        return ("" if gold.has_unit else "unit") if self._close(converted, whole, gold) else None
 
     def _close(self, value: Decimal, wanted: Decimal, gold: "_Gold") -> bool:
         rtol = self.options.rtol if gold.rtol is None else gold.rtol
@@ -166,30 +202,28 @@ def _tolerance(row: dict[str, Any], name: str) -> float | None:
     return float(value)
 
 
+_CLAUSE = re.compile(r"[,;(–—]\s|\.(?:\s|\Z)|\s(?:because|since|as|which|where|so|when|for|and not|not|i\.e\.)\s")
+_BEGINS = re.compile(
+    r"(?:about |approximately |around |roughly |≈ ?|~ ?|\$|\*\*)?([-+−]?\d[\d,]*(?:\.\d+)?(?![\w.^]))", re.ASCII
+)
 _BEHIND_CHARS = 60
-_BEHIND_END = re.compile(r"\n|[,;](?:\s|\Z)|\.(?:\s|\Z)|\$\.?(?:\s|\Z)(?!\s*[\\A-Za-z])")
+_BEHIND_END = re.compile(r"\n|[,;:](?:\s|\Z)|\.(?:\s|\Z)")
+_MAX_UNIT_WORDS = 6
 
 
-def _boxed(text: str) -> str | None:
-    r"""The last box, with the unit behind it: ``\boxed{0.5} \text{ km}`` must not pass for 0.5 m."""
-    found = last_boxed(text)
-    if not found or (number := read_quantity(found)) is None or number.unit:
+def _with_unit(found: str, behind: str) -> str:
+    r"""A boxed number with the unit behind it: ``\boxed{0.5} \text{ km}`` must not pass for 0.5 m, and neither must
+    "\boxed{0.5} km is the distance"."""
+    number = read_quantity(found)
+    if number is None or number.unit:
         return found
-    at = text.rfind(found + "}")
-    behind = text[at + len(found) + 1 :][:_BEHIND_CHARS]
+    behind = behind[:_BEHIND_CHARS]
     end = _BEHIND_END.search(behind)
-    unit = parse_unit(simple((behind[: end.start()] if end else behind).replace("$", " ")))
-    if unit and all_symbols(unit) and (end or len(behind) < _BEHIND_CHARS):
-        return str(number._replace(unit=unit))
+    words = unlatexed((behind[: end.start()] if end else behind).replace("\\)", " ")).split(" ")
+    if not end and len(behind) == _BEHIND_CHARS:
+        words = words[:-1]  # may be cut
+    for n in range(min(len(words), _MAX_UNIT_WORDS), 0, -1):
+        unit = parse_unit(" ".join(words[:n]))
+        if unit and are_units(unit):
+            return str(number._replace(unit=unit))
     return found
-
-
-def _loose(text: str) -> Reading | None:
-    statement = last_statement(text)
-    if statement is not None and (answer := canonical_quantity(statement.said)):
-        if statement.retracted:
-            return None
-        return Reading(answer, answer, "phrase", statement.ended, True)
-    lines = last_lines(text, 1)
-    found = read_quantity(lines[0]) if lines else None
-    return None if found is None else Reading(str(found), str(found), "last_line", False, True)
