@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from leash_ray.errors import UsageError
+from leash_ray.measure.settings import MeasureConfig
 from leash_ray.prompting.settings import PromptingConfig
 from leash_ray.section import NAME, NonNegative, Number, Positive, PositiveInt, Section, Share
 from leash_ray.tasks.spec import TaskSpec
@@ -160,6 +161,7 @@ class RunConfig(Section):
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)
     train: TrainConfig | None = None
     verify: VerifyConfig = Field(default_factory=VerifyConfig)
+    measure: MeasureConfig = Field(default_factory=MeasureConfig)
     monitor: MonitorConfig = Field(default_factory=MonitorConfig)
     ray: RayConfig = Field(default_factory=RayConfig)
     zeta: Annotated[Number, Field(gt=0.0, lt=1.0)] = 0.05

@@ -21,15 +21,20 @@ Degenerate case: a mean over problems, one of which is undefined, is undefined.
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from leash_ray.errors import UsageError
+from leash_ray.measure.group import Measured, measure
+from leash_ray.measure.measuring import Measuring
+from leash_ray.measure.pair import SIDES, answers_of, only_above_guessing, pair_of, within
+from leash_ray.measure.series import checkpoints_of, series_json
+from leash_ray.measure.soft import above_epsilon, epsilons
 from leash_ray.reducers import NATS_UNIT, Reduced
-from leash_ray.stats.passk import coverage_at_k, mean_over_problems, pass_at_k, powers_of_two_up_to
+from leash_ray.stats.passk import mean_over_problems, pass_at_k, powers_of_two_up_to
 from leash_ray.stats.support import Support, epsilon, problem_support
 from leash_ray.types import Verdict
 
@@ -46,8 +51,6 @@ class PolicyEstimates:
     verdicts: dict[str, int]
     """Of the same completions; all five verdicts."""
     pass_at_k: dict[int, float]
-    coverage_at_k: dict[int, float]
-    """Share of problems whose first correct sample index is below k; undefined where an index below k is not scored."""
     answer_entropy: float
     """Nats; mean over problems."""
     distinct_correct_answers: float
@@ -68,7 +71,6 @@ class PolicyEstimates:
             "n_completions": self.n_completions,
             "verdicts": self.verdicts,
             "pass_at_k": {str(k): _number(v) for k, v in self.pass_at_k.items()},
-            "coverage_at_k": {str(k): _number(v) for k, v in self.coverage_at_k.items()},
             "answer_entropy": _number(self.answer_entropy),
             "distinct_correct_answers": _number(self.distinct_correct_answers),
             "mean_surprisal": _number(self.mean_surprisal),
@@ -112,20 +114,28 @@ class GroupEstimates:
     """Over distinct correct answers; None where the answers of correct completions are not all known."""
     policies: dict[str, PolicyEstimates]
     """By policy id: base, then trained."""
+    measured: Measured
+    """Intervals, what chance gives, and further statistics."""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-able values; undefined is None."""
+        more = self.measured
+        units = {"problem": self.problem, "answer": self.answer}
         return {
             "n_problems": self.n_problems,
             "n_problems_unpaired": self.unpaired,
             "k": self.k,
             "epsilon": _number(self.epsilon),
             "support": {
-                "problem": _support_json(self.problem),
-                "answer": self.answer and _support_json(self.answer),
+                unit: support and {**_support_json(support), **more.support.get(unit, {})}
+                for unit, support in units.items()
             },
             "support_bounds": {"problem": self.bounds.to_json()},
-            "policies": {name: p.to_json() for name, p in self.policies.items()},
+            "policies": {
+                name: {**added, **p.to_json()}
+                for (name, p), added in zip(self.policies.items(), more.policies, strict=True)
+            },
+            **more.group,
         }
 
 
@@ -139,11 +149,13 @@ class Estimates:
     overall: GroupEstimates
     by_task: dict[str, GroupEstimates] | None
     """None: the completions name no task."""
+    series: dict[str, Any] | None
+    """Support along the checkpoints ``trained@step``, and all numbers of each; None: there are not several."""
     per_problem: pa.Table
     """One row per measured problem, sorted by id: problem_id, task, group (P, E, S or O, by the first k scored
     completions, k as of ``overall``), and for both policies (suffix _base and _trained), over all n of them: n, c,
     first_correct (null: none), distinct_answers, distinct_correct_answers (null: unknown), answer_entropy (nats; null:
-    unknown)."""
+    unknown), above_epsilon (probability that p > epsilon); epsilon is the problem's own."""
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``leash reduce --json`` prints; undefined is None."""
@@ -152,35 +164,66 @@ class Estimates:
         return {
             "base": self.base,
             "trained": self.trained,
-            "n_problems": overall["n_problems"],
-            "n_problems_unpaired": overall["n_problems_unpaired"],
-            "k": overall["k"],
+            "n_problems": overall.pop("n_problems"),
+            "n_problems_unpaired": overall.pop("n_problems_unpaired"),
+            "k": overall.pop("k"),
             "zeta": self.zeta,
-            "epsilon": overall["epsilon"],
-            "support": overall["support"],
-            "support_bounds": overall["support_bounds"],
-            "policies": overall["policies"],
+            **overall,
             "by_task": None if by_task is None else {task: group.to_json() for task, group in by_task.items()},
+            "series": self.series,
         }
 
 
-def estimate(reduced: Reduced, *, base: str, trained: str, zeta: float = 0.05) -> Estimates:
+def estimate(
+    reduced: Reduced, *, base: str, trained: str, zeta: float = 0.05, measuring: Measuring | None = None
+) -> Estimates:
     """Estimates of a finalized state.
+
+    Args:
+        zeta: 1 - confidence of epsilon; ``measuring`` has its own.
+        measuring: how to measure, and what is known of the problems.
 
     Raises:
         UsageError: base and trained are the same, one of them is not in the data, no problem has scored completions of
             both, or zeta is not inside (0, 1).
     """
+    how = measuring or Measuring(zeta)
+    both = paired_rows(reduced, base, trained, how)
+    answers = answers_of(reduced, base, trained)
+    by_task = None
+    if both["task"].null_count() < len(both):
+        by_task = {
+            str(task): _group(rows.drop("task"), answers, base, trained, how)
+            for (task,), rows in sorted(
+                both.with_columns(pl.col("task").fill_null(NO_TASK)).group_by("task", maintain_order=True)
+            )
+        }
+    overall = _group(both, answers, base, trained, how)
+    checkpoints = checkpoints_of([*reduced.policies], trained)
+    series = series_json(reduced, base, checkpoints)
+    if series is not None:
+        series["estimates"] = {
+            policy: _group(
+                paired_rows(reduced, base, policy, how), answers_of(reduced, base, policy), base, policy, how
+            ).to_json()
+            for policy in series["policies"]
+        }
+    paired = both.filter("paired")
+    return Estimates(
+        base, trained, how.zeta, overall, by_task, series, _per_problem(paired, answers, overall.k, how.zeta)
+    )
+
+
+def paired_rows(reduced: Reduced, base: str, trained: str, how: Measuring) -> pl.DataFrame:
+    """One row per problem of either policy, sorted by id: :class:`Reduced`'s columns with the suffixes _base and
+    _trained, task, paired (whether both have scored completions), and if known cluster and guess."""
     if base == trained:
         raise UsageError(f"base and trained are both {base!r}: name two policies")
-    if not 0 < zeta < 1:
-        raise UsageError(f"zeta must lie strictly between 0 and 1, such as 0.05; got {zeta}")
     for policy in (base, trained):
         if policy not in reduced.policies:
             present = ", ".join(reduced.policies) or "none"
             raise UsageError(f"no completions of policy {policy!r}; policies in the data: {present}")
     sides = [reduced.problems.filter(policy=p).drop("policy") for p in (base, trained)]
-    # One row per problem of either policy; base's columns end in _base, trained's in _trained.
     both = sides[0].rename(lambda c: c if c == "problem_id" else f"{c}_base")
     other = sides[1].rename(lambda c: c if c == "problem_id" else f"{c}_trained")
     both = both.join(other, on="problem_id", how="full", coalesce=True).sort("problem_id")
@@ -193,54 +236,28 @@ def estimate(reduced: Reduced, *, base: str, trained: str, zeta: float = 0.05) -
             f"no problem has scored completions of both {base!r} ({len(sides[0])} problems) and {trained!r} "
             f"({len(sides[1])}): the same problem needs the same problem_id under both policies"
         )
-    answers = _answers(reduced.correct_answers, base, trained)
-
-    by_task = None
-    if both["task"].null_count() < len(both):
-        by_task = {
-            str(task): _group(rows.drop("task"), answers, base, trained, zeta)
-            for (task,), rows in sorted(
-                both.with_columns(pl.col("task").fill_null(NO_TASK)).group_by("task", maintain_order=True)
-            )
-        }
-    overall = _group(both, answers, base, trained, zeta)
-    return Estimates(base, trained, zeta, overall, by_task, _per_problem(both.filter("paired"), overall.k))
+    ids = both["problem_id"].to_list()
+    if how.clusters is not None:
+        both = both.with_columns(cluster=pl.Series([how.clusters.get(i, f"problem {i}") for i in ids]))
+    if how.guess is not None:
+        both = both.with_columns(guess=pl.Series([how.guess.get(i) for i in ids], dtype=pl.Float64))
+    return both
 
 
-def _answers(correct: pl.DataFrame, base: str, trained: str) -> pl.DataFrame:
-    """Distinct correct answers: problem_id, answer, how many scored completions of either side came before (null:
-    never found)."""
-    sides = (correct.filter(policy=p).drop("policy") for p in (base, trained))
-    base_side, trained_side = (
-        side.rename({"scored_before": f"before_{name}"}) for side, name in zip(sides, ("base", "trained"), strict=True)
-    )
-    return base_side.join(trained_side, on=["problem_id", "answer"], how="full", coalesce=True)
-
-
-def _found(column: str, k: int) -> pl.Expr:
-    """Whether something is among the first k scored completions; ``column``: how many came before it, null: never."""
-    return (pl.col(column) < k).fill_null(False)
-
-
-def _group(rows: pl.DataFrame, answers: pl.DataFrame, base: str, trained: str, zeta: float) -> GroupEstimates:
+def _group(rows: pl.DataFrame, answers: pl.DataFrame, base: str, trained: str, how: Measuring) -> GroupEstimates:
     paired = rows.filter("paired")
     k = int(min(paired["n_base"].min(), paired["n_trained"].min())) if len(paired) else 0  # type: ignore[type-var, arg-type]
     apart = rows.filter(~pl.col("paired"))
-    has_base, has_trained = (int((apart[f"n_{side}"].fill_null(0) > 0).sum()) for side in ("base", "trained"))
-    sides = ("base", "trained")
-    solved = paired.select(_found(f"scored_before_correct_{side}", k).alias(side) for side in sides)
-    answers = answers.join(paired, on="problem_id", how="semi")
-    found = answers.select("problem_id", *(_found(f"before_{side}", k).alias(side) for side in sides))
-    by_base, by_trained = found["base"], found["trained"]
-    answer = Support(
-        P=int((by_base & by_trained).sum()),
-        E=int((~by_base & by_trained).sum()),
-        S=int((by_base & ~by_trained).sum()),
-        O=None,
-    )
-    n_found = {
-        side: math.nan if paired[f"correct_answer_unknown_{side}"].sum() else int(found[side].sum()) for side in sides
-    }
+    has_base, has_trained = (int((apart[f"n_{side}"].fill_null(0) > 0).sum()) for side in SIDES)
+    pair = pair_of(paired, answers, k)
+    found = only_above_guessing(pair, how.zeta) if how.config.above_guessing else pair
+    answer = None
+    n_found = [math.nan, math.nan]
+    if found.correct is not None:
+        by_base, by_trained = (within(before, k) for before in found.correct.before)
+        counted = problem_support(by_base, by_trained)
+        answer = replace(counted, O=None)  # nobody lists the answers that nobody found
+        n_found = [int(by.sum()) for by in (by_base, by_trained)]
     return GroupEstimates(
         n_problems=len(paired),
         unpaired={
@@ -249,15 +266,21 @@ def _group(rows: pl.DataFrame, answers: pl.DataFrame, base: str, trained: str, z
             "neither": len(apart) - has_base - has_trained,
         },
         k=k,
-        epsilon=epsilon(zeta, k),
-        problem=problem_support(solved["base"], solved["trained"]),
+        epsilon=epsilon(how.zeta, k),
+        problem=problem_support(*(within(side.first, k) for side in found.sides)),
         bounds=_bounds(rows),
-        answer=None if math.isnan(sum(n_found.values())) else answer,
+        answer=answer,
         policies={
-            name: _policy(rows, paired, side, powers_of_two_up_to(k), n_found[side])
-            for name, side in zip((base, trained), sides, strict=True)
+            name: _policy(rows, paired, side, powers_of_two_up_to(k), n)
+            for name, side, n in zip((base, trained), SIDES, n_found, strict=True)
         },
+        measured=measure(pair, found, how),
     )
+
+
+def _found(column: str, k: int) -> pl.Expr:
+    """Whether something is among the first k scored completions; ``column``: how many came before it, null: never."""
+    return (pl.col(column) < k).fill_null(False)
 
 
 def _bounds(rows: pl.DataFrame) -> SupportBounds:
@@ -279,8 +302,6 @@ def _policy(
 ) -> PolicyEstimates:
     verdicts = {v.value: int(rows[f"{v}_{side}"].sum()) for v in Verdict}
     n, c = paired[f"n_{side}"].to_numpy(), paired[f"CORRECT_{side}"].to_numpy()
-    first = paired[f"first_correct_{side}"].fill_null(-1).to_numpy()
-    observed = paired[f"observed_{side}"].to_numpy()
     n_errors = paired[f"ERROR_{side}"].to_numpy()
     n_rows = int(n.sum()) + int(n_errors.sum())
     low, high = (mean_over_problems(pass_at_k(n + n_errors, right, ks)).tolist() for right in (c, c + n_errors))
@@ -293,7 +314,6 @@ def _policy(
         n_completions=sum(verdicts.values()),
         verdicts=verdicts,
         pass_at_k=dict(zip(ks, mean_over_problems(pass_at_k(n, c, ks)).tolist(), strict=True)),
-        coverage_at_k=dict(zip(ks, mean_over_problems(coverage_at_k(first, observed, ks)).tolist(), strict=True)),
         answer_entropy=_mean(paired[f"answer_entropy_{side}"]),
         distinct_correct_answers=n_answers_found / len(paired) if len(paired) else math.nan,
         mean_surprisal=(0.0 - units) * NATS_UNIT / tokens if tokens and units_rows == n_rows else math.nan,
@@ -305,7 +325,7 @@ def _policy(
     )
 
 
-def _per_problem(paired: pl.DataFrame, k: int) -> pa.Table:
+def _per_problem(paired: pl.DataFrame, answers: pl.DataFrame, k: int, zeta: float) -> pa.Table:
     solved_base, solved_trained = (_found(f"scored_before_correct_{side}", k) for side in ("base", "trained"))
     group = (
         pl.when(solved_base & solved_trained)
@@ -320,7 +340,11 @@ def _per_problem(paired: pl.DataFrame, k: int) -> pa.Table:
     for name in ("n", "c", "first_correct", "distinct_answers", "distinct_correct_answers", "answer_entropy"):
         source = "CORRECT" if name == "c" else name
         columns += [pl.col(f"{source}_{side}").alias(f"{name}_{side}") for side in ("base", "trained")]
-    frame = paired.select(columns)
+    pair = pair_of(paired, answers, k)
+    above = zip(SIDES, above_epsilon(pair, zeta), strict=True)
+    frame = paired.select(columns).with_columns(
+        epsilon=epsilons(pair, zeta), **{f"above_epsilon_{side}": values for side, values in above}
+    )
     return frame.with_columns(pl.col("^answer_entropy_.*$").fill_nan(None)).to_arrow(
         compat_level=pl.CompatLevel.oldest()
     )

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from leash_ray.errors import UsageError
 from leash_ray.estimates import Estimates, estimate
 from leash_ray.files import PARQUET, is_visible, parquet_files
+from leash_ray.measure.measuring import Measuring
 from leash_ray.reducers import READ_COLUMNS, CompletionsState, state_of_block
 
 __all__ = ["Estimates", "find_files", "reduce_paths", "reduce_state"]
@@ -46,7 +47,13 @@ class Piece:
 
 
 def reduce_paths(
-    paths: Sequence[str | Path], *, base: str, trained: str, zeta: float = 0.05, parallel: bool = True
+    paths: Sequence[str | Path],
+    *,
+    base: str,
+    trained: str,
+    zeta: float = 0.05,
+    measuring: Measuring | None = None,
+    parallel: bool = True,
 ) -> Estimates:
     """Reduce completions tables.
 
@@ -54,15 +61,17 @@ def reduce_paths(
         paths: Parquet or JSONL(.gz) files, folders (every Parquet file below, but no hidden or temporary names), globs.
         base: policy id of the base.
         trained: policy id of the trained policy.
-        zeta: 1 - confidence of the detection limit epsilon.
+        zeta: 1 - confidence of the detection limit epsilon; ``measuring`` has its own.
+        measuring: how to measure, and what is known of the problems.
         parallel: reduce on the Ray cluster (connecting to it first if need be; its nodes must see the files), or in
             this process.
 
     Raises:
         UsageError: nothing to read there, not a completions table, duplicate keys, unknown policy or verdict.
     """
-    state = reduce_state(paths, policies=[base, trained], parallel=parallel)
-    return estimate(state.finalize(), base=base, trained=trained, zeta=zeta)
+    checkpoints = f"{trained.partition('@')[0]}@*"
+    state = reduce_state(paths, policies=[base, trained, checkpoints], parallel=parallel)
+    return estimate(state.finalize(), base=base, trained=trained, zeta=zeta, measuring=measuring)
 
 
 def reduce_state(

@@ -185,8 +185,8 @@ class Reduced:
     """Distinct (policy, problem_id, answer) with a CORRECT verdict, sorted; scored_before: how many scored samples of
     the problem have a lower index than the first such sample."""
     answers: pl.DataFrame
-    """Distinct (policy, problem_id, answer), sorted; answer null: "NA", the pooled completions without an answer. count:
-    scored completions that give it; correct: the CORRECT ones among them."""
+    """Distinct (policy, problem_id, answer), sorted; answer null: "NA", the pooled completions without an answer.
+    count: scored completions that give it; correct: the CORRECT ones among them."""
     policies: dict[str, int]
     """Rows per policy, of every policy in the data."""
 
@@ -197,7 +197,8 @@ def state_of_block(block: pa.Table | pa.RecordBatch, policies: Collection[str] |
     Args:
         block: a completions table. Strings may be string, large_string, or dictionaries of them; integers of any width;
             any optional column may be missing.
-        policies: keep only these policies (all are still counted in ``policies``). None: keep all.
+        policies: keep only these policies, and with ``name@*`` the checkpoints of one (all are still counted in
+            ``policies``). None: keep all.
 
     Raises:
         UsageError: a required column is missing or has nulls, a value has the wrong type, a sample index is negative
@@ -215,8 +216,8 @@ def state_of_block(block: pa.Table | pa.RecordBatch, policies: Collection[str] |
     policy_codes, policy_names = codes_without_null(table, "policy")
     counts = np.bincount(policy_codes, minlength=len(policy_names))
     present = pl.DataFrame({"policy": policy_names, "count": counts}).filter(pl.col("count") > 0)
-    if policies is not None and not set(present["policy"]) <= set(policies):
-        keep = policy_names.is_in(list(policies)).to_numpy()[policy_codes]
+    if policies is not None and not all(_wanted(name, policies) for name in present["policy"]):
+        keep = np.array([_wanted(name, policies) for name in policy_names])[policy_codes]
         table = table.filter(pa.array(keep))
         if table.num_rows == 0:
             return replace(CompletionsState.empty(), policies=_arrow(present, _POLICIES))
@@ -265,6 +266,11 @@ def state_of_block(block: pa.Table | pa.RecordBatch, policies: Collection[str] |
     scored = rows["verdict"].to_numpy() != _CODE["ERROR"]
     runs = _runs_table(problems.select(_KEY), runs_of_values(2 * dense[group] + scored, index))
     return CompletionsState(_arrow(problems, _PROBLEMS), _arrow(answers, _ANSWERS), runs, _arrow(present, _POLICIES))
+
+
+def _wanted(policy: str, policies: Collection[str]) -> bool:
+    name, at, _ = policy.partition("@")
+    return policy in policies or (bool(at) and f"{name}@*" in policies)
 
 
 def _rows(

@@ -49,16 +49,21 @@ def reduce_json(*paths: str | Path, parallel: bool = False, **options: Any) -> d
     return out
 
 
+def part(support: dict[str, Any]) -> dict[str, Any]:
+    """The counts and metrics of a unit alone."""
+    return {name: support[name] for name in ("P", "E", "S", "O", "SRR", "NDR", "SDS", "NSCR")}
+
+
 def test_by_hand(folder: Path) -> None:
     out = reduce_json(folder)
     assert (out["base"], out["trained"], out["n_problems"], out["k"], out["zeta"]) == ("base", "trained", 4, 4, 0.05)
     assert out["epsilon"] == pytest.approx(2.995732 / 4, rel=1e-6)
     assert out["n_problems_unpaired"] == {"base_only": 0, "trained_only": 0, "neither": 0}
     half = {"SRR": 0.5, "NDR": 0.5, "SDS": 0.5, "NSCR": 0.0}
-    assert out["support"]["problem"] == {"P": 1, "E": 1, "S": 1, "O": 1} | half
+    assert part(out["support"]["problem"]) == {"P": 1, "E": 1, "S": 1, "O": 1} | half
     # base: (P, a) (P, b) (S, a); trained: (P, b) (P, c) (E, a)
     answer = {"SRR": 1 / 3, "NDR": 2 / 3, "SDS": pytest.approx(4 / 9), "NSCR": 0.0}
-    assert out["support"]["answer"] == {"P": 1, "E": 2, "S": 2, "O": None} | answer
+    assert part(out["support"]["answer"]) == {"P": 1, "E": 2, "S": 2, "O": None} | answer
 
     base, trained = out["policies"]["base"], out["policies"]["trained"]
     assert (base["n_completions"], trained["n_completions"]) == (16, 17)
@@ -93,10 +98,12 @@ def test_per_problem(folder: Path) -> None:
         f"{name}_{side}"
         for name in ("n", "c", "first_correct", "distinct_answers", "distinct_correct_answers", "answer_entropy")
         for side in ("base", "trained")
-    ]
+    ] + ["epsilon", "above_epsilon_base", "above_epsilon_trained"]
     row = table.filter(pc.equal(table["problem_id"], "S")).to_pylist()[0]
     assert row["answer_entropy_trained"] == pytest.approx(1.6094379124)
-    assert {c: v for c, v in row.items() if not c.startswith("answer_entropy")} == {
+    assert row["epsilon"] == pytest.approx(2.995732 / 4)  # by the fewer samples
+    assert 0 < row["above_epsilon_trained"] < row["above_epsilon_base"] < 1
+    assert {c: v for c, v in row.items() if not c.startswith("answer_entropy") and "epsilon" not in c} == {
         "problem_id": "S",
         "task": "t",
         "group": "S",
@@ -234,6 +241,9 @@ def test_tasks_apart(tmp_path: Path) -> None:
     assert by_task["y"]["epsilon"] is None and by_task["y"]["policies"]["base"]["pass_at_k"] == {}
 
 
+ENTROPIES = ("answer_entropy", "correct_answer_entropy")
+
+
 def test_only_the_four_needed_columns(tmp_path: Path, folder: Path) -> None:
     for policy in ("base", "trained"):
         table = pq.read_table(folder / policy / "part-0.parquet")
@@ -243,15 +253,18 @@ def test_only_the_four_needed_columns(tmp_path: Path, folder: Path) -> None:
     full = reduce_json(folder / "base", folder / "trained")
     assert out["support"] == {"problem": full["support"]["problem"], "answer": None}
     assert out["by_task"] is None
+    missing = {f"{of}{how}" for of in ENTROPIES for how in ("", "_miller_madow", "_chao_shen")}
+    missing |= {"mean_surprisal", "mean_n_tokens", "distinct_correct_answers", "distinct_correct_at_k"}
+    missing |= {"correct_by_leniency", "chao1_correct_answers", "unseen_correct_mass"}
     for policy in ("base", "trained"):
-        missing = (
-            "answer_entropy",
-            "mean_surprisal",
-            "mean_n_tokens",
-            "distinct_correct_answers",
-            "correct_by_leniency",
-        )
-        assert out["policies"][policy] == full["policies"][policy] | dict.fromkeys(missing)
+        bare, whole = out["policies"][policy], full["policies"][policy]
+        assert bare.keys() == whole.keys()
+        for name in bare.keys() - {"ci"}:
+            if name not in missing:
+                assert bare[name] == whole[name], name
+            else:
+                assert bare[name] in (None, {"1": None, "2": None, "4": None}) and whole[name] is not None, name
+        assert bare["ci"]["answer_entropy"] is None and bare["ci"]["pass_at_k"] == whole["ci"]["pass_at_k"]
 
 
 def drifted(folder: Path, out: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 Shapes: N problems; A distinct (problem, answer). Row i of every [N] array is the same problem.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from leash_ray.reducers import NATS_UNIT, Reduced
+from leash_ray.stats.cover import above_guessing
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -25,14 +26,18 @@ class PolicyData:
     """Scored samples (all but ERRORs), [N]."""
     c: Ints
     """CORRECT ones among them, [N]."""
+    n_errors: Ints
+    """Samples that are ERRORs, [N]; they are no part of n."""
     first: Ints
     """Scored samples before the first CORRECT one, [N]; -1: there is none."""
     first_index: Ints
     """Sample index of the first CORRECT one, [N]; -1: there is none."""
     observed: Ints
     """Indices 0 .. observed-1 were all sampled and scored, [N]."""
-    surprisal: Floats
-    """-ln p of a sampled token, mean over the problem's tokens, [N], nats; NaN: not recorded for all of them."""
+    nats: Floats
+    """Sum of -ln p of the sampled tokens, [N]; NaN: not recorded for all of them."""
+    tokens: Floats
+    """Sampled tokens, [N]; NaN: not recorded for all completions."""
     token_entropy: Floats
     """Entropy of the next token, mean over completions of the mean over steps, [N], nats; NaN: not scored for all."""
 
@@ -132,18 +137,19 @@ def _side(rows: pl.DataFrame, side: str) -> PolicyData:
     def ints(name: str, missing: int = 0) -> Any:
         return rows[f"{name}_{side}"].fill_null(missing).to_numpy().astype(np.int64)
 
-    n = ints("n")
-    n_rows = n + ints("ERROR")
+    n, n_errors = ints("n"), ints("ERROR")
+    n_rows = n + n_errors
     with np.errstate(invalid="ignore", divide="ignore"):
-        surprisal = (0.0 - ints("logprob_units")) * NATS_UNIT / ints("logprob_tokens")
         entropy = ints("entropy_units") * NATS_UNIT / ints("entropy_rows")
     return PolicyData(
         n=n,
         c=ints("CORRECT"),
+        n_errors=n_errors,
         first=ints("scored_before_correct", -1),
         first_index=ints("first_correct", -1),
         observed=ints("observed"),
-        surprisal=np.where(ints("logprob_rows") == n_rows, surprisal, np.nan),
+        nats=np.where(ints("logprob_rows") == n_rows, (0.0 - ints("logprob_units")) * NATS_UNIT, np.nan),
+        tokens=np.where(ints("n_tokens_rows") == n_rows, ints("n_tokens"), np.nan),
         token_entropy=np.where((ints("entropy_rows") == n_rows) & (n_rows > 0), entropy, np.nan),
     )
 
@@ -159,3 +165,35 @@ def _answers(frame: pl.DataFrame) -> Answers:
         correct=both("correct", 0),
         before=both("scored_before", -1),
     )
+
+
+def within(before: Ints, k: int) -> NDArray[np.bool_]:
+    """What is found among the first k scored samples; ``before``: how many came before it, -1: never found."""
+    return (before >= 0) & (before < k)
+
+
+def only_above_guessing(pair: Pair, zeta: float) -> Pair:
+    """The pair without what a policy finds no more often than guessing would, at level ``zeta``, as if it had never
+    been right there. Problems of unknown guess rate stay as they are."""
+    if pair.guess is None:
+        return pair
+    rate = np.nan_to_num(pair.guess, nan=0.0)
+    real = [above_guessing(side.n, side.c, rate, zeta) for side in pair.sides]
+    base, trained = (
+        replace(
+            side,
+            c=np.where(keep, side.c, 0),
+            first=np.where(keep, side.first, -1),
+            first_index=np.where(keep, side.first_index, -1),
+        )
+        for side, keep in zip(pair.sides, real, strict=True)
+    )
+    correct = pair.correct
+    if correct is not None:
+        by_base, by_trained = (keep[correct.problem] for keep in real)
+        correct = replace(
+            correct,
+            correct=(np.where(by_base, correct.correct[0], 0), np.where(by_trained, correct.correct[1], 0)),
+            before=(np.where(by_base, correct.before[0], -1), np.where(by_trained, correct.before[1], -1)),
+        )
+    return replace(pair, base=base, trained=trained, correct=correct)

@@ -70,7 +70,7 @@ def crossing(ks: ArrayLike, base: ArrayLike, trained: ArrayLike) -> Crossing:
         d0, d1 = (np.take_along_axis(d, i[..., None], axis=-1)[..., 0] for i in (start, stop))
         with np.errstate(invalid="ignore", divide="ignore"):
             log = log_k[start] + (log_k[stop] - log_k[start]) * (d0 / (d0 - d1))
-        return np.where(events.any(axis=-1), np.exp2(log), np.nan)
+        return np.exp2(np.where(events.any(axis=-1), log, np.nan))
 
     at = np.argmax(flips, axis=-1)
     direction = np.where(flips.any(axis=-1), np.take_along_axis(sign, at[..., None], axis=-1)[..., 0], 0)
