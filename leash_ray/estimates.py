@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -155,7 +156,8 @@ class Estimates:
     """One row per measured problem, sorted by id: problem_id, task, group (P, E, S or O, by the first k scored
     completions, k as of ``overall``), and for both policies (suffix _base and _trained), over all n of them: n, c,
     first_correct (null: none), distinct_answers, distinct_correct_answers (null: unknown), answer_entropy (nats; null:
-    unknown), above_epsilon (probability that p > epsilon); epsilon is the problem's own."""
+    unknown), above_epsilon (probability that p > epsilon, the problem's own), token_entropy and surprisal (nats a
+    token; null: unknown)."""
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``leash reduce --json`` prints; undefined is None."""
@@ -341,11 +343,13 @@ def _per_problem(paired: pl.DataFrame, answers: pl.DataFrame, k: int, zeta: floa
         source = "CORRECT" if name == "c" else name
         columns += [pl.col(f"{source}_{side}").alias(f"{name}_{side}") for side in ("base", "trained")]
     pair = pair_of(paired, answers, k)
-    above = zip(SIDES, above_epsilon(pair, zeta), strict=True)
-    frame = paired.select(columns).with_columns(
-        epsilon=epsilons(pair, zeta), **{f"above_epsilon_{side}": values for side, values in above}
-    )
-    return frame.with_columns(pl.col("^answer_entropy_.*$").fill_nan(None)).to_arrow(
+    added: dict[str, Any] = {"epsilon": epsilons(pair, zeta)}
+    for name, of, above in zip(SIDES, pair.sides, above_epsilon(pair, zeta), strict=True):
+        added[f"above_epsilon_{name}"] = above
+        added[f"token_entropy_{name}"] = of.token_entropy
+        added[f"surprisal_{name}"] = of.nats / np.where(of.tokens > 0, of.tokens, np.nan)
+    frame = paired.select(columns).with_columns(**added)
+    return frame.with_columns(pl.col("^(answer_entropy|token_entropy|surprisal)_.*$").fill_nan(None)).to_arrow(
         compat_level=pl.CompatLevel.oldest()
     )
 

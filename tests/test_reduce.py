@@ -98,12 +98,16 @@ def test_per_problem(folder: Path) -> None:
         f"{name}_{side}"
         for name in ("n", "c", "first_correct", "distinct_answers", "distinct_correct_answers", "answer_entropy")
         for side in ("base", "trained")
-    ] + ["epsilon", "above_epsilon_base", "above_epsilon_trained"]
+    ] + ["epsilon"] + [
+        f"{name}_{side}" for side in ("base", "trained") for name in ("above_epsilon", "token_entropy", "surprisal")
+    ]
     row = table.filter(pc.equal(table["problem_id"], "S")).to_pylist()[0]
     assert row["answer_entropy_trained"] == pytest.approx(1.6094379124)
     assert row["epsilon"] == pytest.approx(2.995732 / 4)  # by the fewer samples
     assert 0 < row["above_epsilon_trained"] < row["above_epsilon_base"] < 1
-    assert {c: v for c, v in row.items() if not c.startswith("answer_entropy") and "epsilon" not in c} == {
+    assert (row["surprisal_trained"], row["token_entropy_trained"]) == (0.25, None)
+    later = ("answer_entropy", "token_entropy", "surprisal", "epsilon", "above_epsilon")
+    assert {c: v for c, v in row.items() if not c.startswith(later)} == {
         "problem_id": "S",
         "task": "t",
         "group": "S",

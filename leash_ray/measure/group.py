@@ -7,7 +7,7 @@ import numpy as np
 
 from leash_ray.measure.columns import Columns
 from leash_ray.measure.curves import add_curves, crossing_json, curves_json, curves_of, guessing_json
-from leash_ray.measure.means import add_means, means_json, means_of
+from leash_ray.measure.means import add_means, means_json, means_of, quadrants_json
 from leash_ray.measure.measuring import Measuring
 from leash_ray.measure.pair import Pair
 from leash_ray.measure.soft import add_soft, soft_json, soft_of
@@ -63,6 +63,7 @@ def measure(pair: Pair, found_by: Pair, how: Measuring) -> Measured:
             "n_clusters": n_clusters,
             "soft_support": soft_json(soft, found),
             "difference": {**curve_changes, **mean_changes},
+            "entropy_quadrants": quadrants_json(pair, means),
             "crossing": crossing_json(curves, found),
             "guessing": guessing_json(pair),
             "tilt": tilting_json(pair, found, concentrated),

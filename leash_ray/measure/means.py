@@ -15,6 +15,7 @@ from leash_ray.measure.json import interval, number, with_ci
 from leash_ray.measure.pair import SIDES, Answers, Floats, Pair, PolicyData
 from leash_ray.stats.bootstrap import Intervals
 from leash_ray.stats.entropy import answer_entropies_nats, chao_shen_entropies_nats, miller_madow_entropies_nats
+from leash_ray.stats.quadrants import entropy_quadrants
 from leash_ray.stats.richness import richness
 
 _ESTIMATORS = {
@@ -111,10 +112,18 @@ def means_json(
     return values, intervals, difference
 
 
-def change_of(pair: Pair, means: list[Mean], name: str) -> Floats:
-    """Trained minus base of a mean's quotient, problem by problem, [N]; NaN where either is undefined or unknown."""
-    for mean in means:
-        if mean.name == name:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                return np.asarray(mean.values[1] / mean.per[1] - mean.values[0] / mean.per[0])
-    return np.full(len(pair), np.nan)
+def quadrants_json(pair: Pair, means: list[Mean]) -> dict[str, Any]:
+    """How many problems' token entropy and answer entropy rose or fell; by surprisal where entropy was not scored."""
+    answers = _change(means, "answer_entropy")
+    tokens = _change(means, by := "token_entropy")
+    if np.isnan(tokens).all():
+        tokens = _change(means, by := "mean_surprisal")
+    found = entropy_quadrants(tokens, answers, ["all"] * len(pair))["all"]
+    return {"tokens_by": by, "answers_by": "answer_entropy", **found.to_json()}
+
+
+def _change(means: list[Mean], name: str) -> Floats:
+    """Trained minus base, problem by problem, [N]; NaN where either is undefined or unknown."""
+    mean = next(m for m in means if m.name == name)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(mean.values[1] / mean.per[1] - mean.values[0] / mean.per[0])
