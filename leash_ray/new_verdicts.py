@@ -39,7 +39,8 @@ def verify_again(run: RunDir, asked: Asked, overrides: Mapping[str, Any], say: S
     on_ray = worth_ray(shards_of(run))
     if on_ray:
         cluster.connect(config.ray.address, config.ray.num_cpus)
-    return _replace(run, lambda: reverify(run, asked, verify_settings(config, run), say, on_ray))
+    back = f"; leash verify {run.path} --undo puts the old ones back"
+    return _replace(run, lambda: reverify(run, asked, verify_settings(config, run), say, on_ray), back)
 
 
 def undo_verification(run: RunDir) -> tuple[Replaced, Undone]:
@@ -62,8 +63,8 @@ def put_marks(run: RunDir) -> Replaced:
     return _replace(run, lambda: overrule.put_marks(run))
 
 
-def _replace(run: RunDir, replace: Callable[[], Changes]) -> Replaced:
-    """Replace verdicts, then reduce if the run has been reduced or has all its completions."""
+def _replace(run: RunDir, replace: Callable[[], Changes], back: str = "") -> Replaced:
+    """Replace verdicts, then reduce if the run has been reduced or has all its completions; ``back`` ends a failure."""
     before = json.loads(run.support_json.read_text(encoding="utf-8")) if run.support_json.is_file() else None
     changes = replace()
     if before is None and not run.stage_done("sample"):
@@ -72,8 +73,5 @@ def _replace(run: RunDir, replace: Callable[[], Changes]) -> Replaced:
     try:
         after = reduce_run(run, config, config.base, config.trained, config.zeta)
     except UsageError as e:
-        raise RunFailed(
-            f"{changes.changed} verdicts were replaced, but cannot be reduced: {e}. A verification is taken back with "
-            f"leash verify {run.path} --undo"
-        ) from e
+        raise RunFailed(f"{changes.changed} verdicts were replaced, but cannot be reduced: {e}{back}") from e
     return Replaced(changes, before, after)

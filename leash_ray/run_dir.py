@@ -220,10 +220,18 @@ class RunDir:
             f.flush()
             yield
 
+    @property
+    def one_code(self) -> bool:
+        """Whether the run was made, and each time gone on with, by the same packages and the same commit of this one.
+        Of a tree with changes that cannot be known."""
+        info = self.info
+        changed = any(resumed["changed_packages"] for resumed in info.get("resumed", []))
+        return not changed and not (info["git_commit"] or "").endswith("-dirty")
+
     def _record_resume(self) -> None:
         info = self.info
-        now = provenance.versions()
-        old = info["packages"]
+        now = {**provenance.versions(), "leash_ray": _code(leash_ray.__version__, provenance.git_commit())}
+        old = {**info["packages"], "leash_ray": _code(info["leash_ray"], info["git_commit"])}
         changed = {name: [old.get(name), now.get(name)] for name in old | now if old.get(name) != now.get(name)}
         info.setdefault("resumed", []).append(
             {"time": provenance.now(), "command": provenance.command(), "changed_packages": changed}
@@ -266,6 +274,10 @@ def _make(path: Path, config: dict[str, Any], seed: int) -> None:
             raise
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
+
+
+def _code(version: str, commit: str | None) -> str:
+    return f"{version} ({commit})" if commit else version
 
 
 def _occupied(path: Path) -> bool:

@@ -82,6 +82,13 @@ class Session:
             self.say(f"serving {', '.join(wanted)} after {time.monotonic() - started_s:.0f} s")
         return {name: self._policies[name] for name in models}
 
+    def remember(self, problems: list[Problem]) -> None:
+        """Let the verifiers know what the run's stored completions have shown already."""
+        from leash_ray.judged_before import judged_before
+
+        if known := judged_before(self.run, problems):
+            self.verifier.remember(known)
+
     def close(self) -> None:
         if self._verifier is not None:
             self._verifier.stop()

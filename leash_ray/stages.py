@@ -98,6 +98,8 @@ def sample(current: Session) -> Path:
             config.base: served[config.base].at(0),
             config.trained: served[config.trained].at(version, models[config.trained]),
         }
+        if len(missing) < len(shards):
+            current.remember(problems)
         prompts = {name: [p.prompt for p in asked[name]] for name in asked}
         _draw(current, shards, missing, problems, prompts, pinned)
     run.mark_done("sample", {"completions": sum(s.n_rows for s in shards)})

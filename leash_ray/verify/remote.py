@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from leash_ray.types import Problem
+from leash_ray.verify.kinds import Judgement
 from leash_ray.verify.pool import Verification, VerifierPool
 from leash_ray.verify.settings import VerifyConfig
 
@@ -20,6 +21,9 @@ class VerifierActor:
 
     def verify(self, items: list[tuple[Problem, str, str]]) -> list[Verification]:
         return self._pool.verify(items)
+
+    def remember(self, known: list[tuple[Problem, str, Judgement]]) -> None:
+        self._pool.remember(known)
 
     def counters(self) -> dict[str, float]:
         """Calls of a verifier, answers that were known already, and calls that failed, since the start."""
@@ -47,12 +51,24 @@ class RemoteVerifier:
 
         routes: dict[int, list[int]] = {}
         for i, (problem, _, _) in enumerate(items):
-            routes.setdefault(int(problem.id, 16) % len(self._actors), []).append(i)
+            routes.setdefault(self._actor_of(problem), []).append(i)
         replies = ray.get([self._actors[a].verify.remote([items[i] for i in where]) for a, where in routes.items()])
         verified: dict[int, Verification] = {}
         for where, reply in zip(routes.values(), replies, strict=True):
             verified.update(zip(where, reply, strict=True))
         return [verified[i] for i in range(len(items))]
+
+    def remember(self, known: Sequence[tuple[Problem, str, Judgement]]) -> None:
+        """Judgements that the actors need not make; see :meth:`VerifierPool.remember`."""
+        import ray
+
+        routes: dict[int, list[tuple[Problem, str, Judgement]]] = {}
+        for one in known:
+            routes.setdefault(self._actor_of(one[0]), []).append(one)
+        ray.get([self._actors[a].remember.remote(of_one) for a, of_one in routes.items()])
+
+    def _actor_of(self, problem: Problem) -> int:
+        return int(problem.id, 16) % len(self._actors)
 
     def counters(self) -> list[dict[str, float]]:
         """Each actor's counters."""
