@@ -133,10 +133,127 @@ def test_candidates_in_several_boxes_are_not_the_last_of_them(text: str) -> None
     assert verdict_of("6", text) is W
 
 
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        ("(1,2)", "(y,x)=(1,2)"), ("\\{1,2\\}", "\\{1\\},\\{2\\}"), ("\\{1,2\\}", "\\{\\{1,2\\}\\}"),
+        ("(-\\infty,1)\\cup(2,\\infty)", "x<1\\text{ or }y>2"), ("x=1,y=2", "x=1\\text{ or }y=2"),
+        ("5", "\\text{wrong answer} = 5"),
+    ],
+)  # fmt: skip
+def test_names_and_brackets_are_part_of_what_is_said(reference: str, said: str) -> None:
+    assert verdict_of(reference, f"\\boxed{{{said}}}") is W
+
+
 def test_boxes_that_are_listed_together_are_one_answer() -> None:
     assert verdict_of("5, 6", "\\boxed{5} and \\boxed{6}") is R
     assert verdict_of("5, 6, 7", "$\\boxed{5}$, $\\boxed{6}$, and $\\boxed{7}$") is R
     assert verdict_of("6", "\\boxed{5}. No: \\boxed{6}") is R
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("-\\boxed{5}", "-5"),
+        ("$x = -\\boxed{5}$", "-5"),
+        ("-$\\boxed{5}$", "-5"),
+        ("The result - $\\boxed{5}$", "5"),
+        ("- $\\boxed{5}$", "5"),  # a bullet
+        ("\\$\\boxed{18}", "\\$18"),
+        ("\\boxed{5} \\times 10^3", "5000"),
+        ("$\\boxed{5}$ × 10^3", "5000"),
+        ("\\boxed{50}\\%", "50\\%"),
+        ("\\boxed{50} percent", "50\\%"),
+        ("\\boxed{30}^{\\circ}", "30^\\circ"),
+        ("\\boxed{101}_2", "101_{2}"),
+        ("\\boxed{5} \\text{ cm}^2", "5\\text{cm}^{2}"),
+        ("\\boxed{5} km is the answer", "5\\text{km}"),
+        ("\\boxed{5} in all", "5"),
+        ("\\boxed{12} = 3 \\cdot 4", "12=3\\cdot4"),
+        ("$2^{10} \\equiv \\boxed{2} \\pmod{7}$", "2"),
+        ("{\\Large \\boxed{5}}", "5"),
+        ("(\\boxed{5}, \\boxed{6})", "(5,6)"),
+        ("\\boxed{5}; \\boxed{6}", "5,6"),
+        ("\\boxed{5}\n\\boxed{6}", "5,6"),
+        ("\\boxed{5}\n\n\\boxed{5}", "5"),
+        ("x = \\boxed{5} or x = \\boxed{6}", "x=5 or x=6"),
+    ],
+)
+def test_a_box_is_read_with_what_touches_it(text: str, answer: str) -> None:
+    reading = kind_of("math").read(text)
+    assert reading is not None
+    assert (reading.stage, reading.answer) == ("boxed", answer)
+
+
+# Beside a box 5: each makes the box no answer, and what it makes of it is no answer either.
+BESIDE = [
+    "2\\boxed{5}", "\\sqrt{\\boxed{5}}", "√\\boxed{5}", "\\frac{\\boxed{5}}{2}", "\\frac{1}{\\boxed{5}}",
+    "3^{\\boxed{5}}", "\\boxed{5}^2", "\\boxed{5}²", "\\boxed{5}!", "\\boxed{5}x", "\\boxed{5}\\pi", "\\boxed{5} + 1",
+    "3 - \\boxed{5}", "\\pm \\boxed{5}", "x > \\boxed{5}", "x \\neq \\boxed{5}", "at least \\boxed{5}",
+    "not \\boxed{5}", "twice \\boxed{5}", "\\boxed{5} or 6", "6 or \\boxed{5}", "6, \\boxed{5}", "\\boxed{5}, 6",
+    "\\boxed{5} million",
+    "\\boxed{5} is wrong", "\\boxed{5},000", "0.\\boxed{5}", "\\boxed{5}/6", "\\boxed{5}?", "\\boxed{5}/\\boxed{6}",
+    "\\boxed{5} feet 6 inches", "x = 6 or x = \\boxed{5}", "[\\boxed{5}, \\infty)", "\\boxed{5} \\mod 7",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", BESIDE)
+@pytest.mark.parametrize("reference", ["5", "-5", "25", "10", "120", "\\sqrt{5}", "5, 6", "6", "5/6"])
+def test_a_box_that_something_touches_is_no_answer_by_itself(text: str, reference: str) -> None:
+    assert verdict_of(reference, text) is not R
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        ".", ". This is because 2+3=5.", "\n\nLet me verify: 2+3=5, so it is right.", ". I hope it is correct.",
+        "\n\nThe answer is 5.", "\n\nThe answer is correct.", "\n\nSo the answer is 5, because 2+3=5.",
+        "\n\nTherefore, Janet has 5 apples.", "\n\n#### 5", "<|im_end|>", ", which is prime.", " apples left.",
+        " (since 2+3 = 5)", "\n\nQuestion: what is 2+4?\nAnswer: 6",
+    ],
+)  # fmt: skip
+def test_what_follows_a_box_and_only_goes_on_leaves_it(after: str) -> None:
+    assert verdict_of("5", f"\\boxed{{5}}{after}") is R
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        ". Wait, that is wrong, it should be 6.", "\n\nActually, no.", "\n\nOops, I made a mistake.",
+        ". That is incorrect.",
+        "\n\nx = 6", "\n\n**6**", "\n\nTherefore, $x=6$.", "\n\nThus the sum is 2+4=6.",
+        "\n\nNote: the correct value is 6.",
+        "\n\nSo maybe 6.", " but should be 6", " (incorrect)",
+    ],
+)  # fmt: skip
+def test_a_box_that_is_taken_back_is_no_answer(after: str) -> None:
+    for text in (f"\\boxed{{5}}{after}", f"<answer>5</answer>{after}"):
+        assert kind_of("math").read(text) is None
+        assert verdict_of("5", text) is Verdict.NO_ANSWER
+
+
+@pytest.mark.parametrize(
+    "after", [". The answer is 6.", "\n\nWait. The answer is 6.", "\n#### 6", "\n\nFinal answer: $6$"]
+)
+def test_a_later_answer_overrules_a_box_by_leniency(after: str) -> None:
+    reading = kind_of("math").read(f"\\boxed{{5}}{after}")
+    assert reading is not None
+    assert (reading.answer, reading.stage, reading.fallback) == ("6", "phrase", True)
+    assert kind_of("math?strict=true").read(f"\\boxed{{5}}{after}") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The answer is 5. Actually no, 6.", "I doubt the answer is 5.", "If the answer is 5, x is odd.",
+        "The answer is 5. That is wrong.", "The answer is 5. Therefore, the total is 6.", "The answer is 5\n6",
+        "The answer is 5!", "The values are\n3\n5", "The values are\n- 3\n- 5", "So we have 6 = 5.",
+        "Therefore we know that x^2 = 5.", "Thus the value of x + 1 is 5.", "So the min is 3 and the max is 5.",
+    ],
+)  # fmt: skip
+def test_prose_that_takes_back_or_says_it_of_something_else_is_no_answer(text: str) -> None:
+    for reference in ("5", "-5", "120"):
+        assert verdict_of(reference, text) is not R
 
 
 @pytest.mark.parametrize(
@@ -240,6 +357,33 @@ def test_random_texts_have_idempotent_answers_and_one_verdict() -> None:
         reading = kind.read(f"\\boxed{{{text}}}")
         if reading is not None:
             assert judge("math", "no such answer 17", reading.content).verdict is not R, text
+
+
+def test_nothing_around_a_box_makes_reading_fail_or_another_number_right() -> None:
+    rng = random.Random(0)
+    around = [
+        *PIECES,
+        "\\boxed{5}",
+        "$",
+        "-",
+        "\n",
+        " or ",
+        "The answer is ",
+        "Wait",
+        "not ",
+        "**",
+        "…",
+        "→",
+        "≡",
+        "#### ",
+    ]
+    kind = kind_of("math")
+    for _ in range(6000):
+        before, after = ("".join(rng.choices(around, k=rng.randint(0, 6))) for _ in range(2))
+        reading = kind.read(f"{before}\\boxed{{5}}{after}")
+        if reading is not None:
+            assert canonical_math(reading.answer) == reading.answer
+            assert judge("math", "173", reading.content).verdict is not R, (before, after)
 
 
 @given(st.text(max_size=40))
@@ -399,6 +543,14 @@ LONG = {
     "text": "\\boxed{" + "\\text{" * 150_000 + "}" * 150_000 + "}",
     "commas": "\\boxed{" + "1 , " * 4_900 + "}",
     "joints": "\\boxed{1}, " * 90_000,
+    "labels": "x = \\boxed{1} or " * 60_000,
+    "after": "\\boxed{1}" + " word" * 200_000,
+    "around": "$" * 900_000 + "\\boxed{1}" + "$" * 900_000,
+    "within": "(" * 900_000 + "\\boxed{1}" + ")" * 900_000,
+    "rules": "-" * 900_000 + "\\boxed{1}" + "-" * 900_000,
+    "statements": "\\boxed{1}" + "The answer is 1. " * 60_000,
+    "conclusion": "So we have " + "a " * 480 + "= 5",
+    "lines": "5\n" * 400_000,
 }
 
 

@@ -4,18 +4,22 @@ Options: ``all_of=true`` (a reference that is a list needs all its answers, as O
 (several answers count in their order only), ``rtol``/``atol`` (how far a number may be off; 0: not at all).
 """
 
+import re
+from typing import NamedTuple
+
 from pydantic import Field
 
 from leash_ray.types import Verdict
-from leash_ray.verify.extract import last_answer_tag
+from leash_ray.verify.extract import last_answer_tag, last_match
 from leash_ray.verify.kinds import base
 from leash_ray.verify.kinds.base import Judgement, Kind, Reading
-from leash_ray.verify.math.boxes import last_boxes
+from leash_ray.verify.math.boxes import boxed_answer, out_of_reach
 from leash_ray.verify.math.canonical import MAX_CHARS, canonical_math
 from leash_ray.verify.math.compare import Comparison
 from leash_ray.verify.math.formula import Unreadable
+from leash_ray.verify.math.later import second_thoughts
 from leash_ray.verify.math.number import is_exact
-from leash_ray.verify.math.prose import answer_in_prose
+from leash_ray.verify.math.prose import Found, answer_in_prose
 from leash_ray.verify.math.reference import read_reference
 from leash_ray.verify.math.shape import parse_shape
 
@@ -51,12 +55,17 @@ class Math(Kind):
         return canonical_math(text)
 
     def find(self, text: str, thought: bool) -> Reading | None:
-        for stage, found in (("boxed", last_boxes(text)), ("answer_tag", last_answer_tag(text))):
-            if found is not None:
+        strict = self.options.strict
+        marked = _marked(text)
+        if marked is None:
+            prose = None if strict else answer_in_prose(text)
+        else:
+            found, stage, end = marked
+            later = second_thoughts(text[end:], found)
+            if later is False:
                 return self.reading(found, stage)
-        if self.options.strict or (prose := answer_in_prose(text)) is None:
-            return None
-        return self.reading(prose.text, prose.stage, delimited=False, fallback=True)
+            prose = None if strict or later is True else Found(later, "phrase")
+        return None if prose is None else self.reading(prose.text, prose.stage, delimited=False, fallback=True)
 
     def judge(self, reference: str, content: str) -> Judgement:
         golds, tolerance = read_reference(reference, self.options.all_of)
@@ -78,3 +87,23 @@ class Math(Kind):
             if gold.shape is not None and comparison.same(gold.shape, said):
                 return Judgement(_RIGHT, answer=gold.text, leniency="percent" if comparison.percent else None)
         return Judgement(_WRONG)
+
+
+class _Marked(NamedTuple):
+    """An answer in a box or a tag."""
+
+    text: str
+    stage: str
+    end: int
+    """Where the text goes on after it."""
+
+
+def _marked(text: str) -> _Marked | None:
+    if boxed := boxed_answer(text):
+        return _Marked(out_of_reach(text, boxed) if boxed.said is None else boxed.said, "boxed", boxed.end)
+    if (tagged := last_answer_tag(text)) is not None and (end := last_match(_TAG_END, text)):
+        return _Marked(tagged, "answer_tag", end.end())
+    return None
+
+
+_TAG_END = re.compile("</answer>", re.IGNORECASE)

@@ -31,8 +31,10 @@ class Comparison:
     percent: bool = False
 
     def same(self, gold: Shape, said: Shape) -> bool:
-        """Whether ``said`` is ``gold``."""
-        gold, said = _alone(gold), _alone(said)
+        """Whether ``said`` is ``gold``; the set of one answer is that answer."""
+        return self._same(_alone(gold), _alone(said))
+
+    def _same(self, gold: Shape, said: Shape) -> bool:
         if isinstance(said, Relation) and not isinstance(gold, Relation):
             return self._relation_says(gold, said)
         if isinstance(gold, Relation) and not isinstance(said, Relation):
@@ -54,14 +56,14 @@ class Comparison:
         return False
 
     def _in_order(self, gold: tuple[Shape, ...], said: tuple[Shape, ...]) -> bool:
-        return len(gold) == len(said) and all(self.same(a, b) for a, b in zip(gold, said, strict=True))
+        return len(gold) == len(said) and all(self._same(a, b) for a, b in zip(gold, said, strict=True))
 
     def _unordered(self, gold: tuple[Shape, ...], said: tuple[Shape, ...]) -> bool:
         if len(gold) != len(said) or len(gold) > _MAX_UNORDERED:
             return False
         left = list(said)
         for item in gold:
-            found = next((i for i, other in enumerate(left) if self.same(item, other)), None)
+            found = next((i for i, other in enumerate(left) if self._same(item, other)), None)
             if found is None:
                 return False
             del left[found]
@@ -70,6 +72,8 @@ class Comparison:
     def _many(self, gold: Many, said: Many) -> bool:
         names, other_names = _names(gold.items), _names(said.items)
         if names != other_names and max(len(names), len(other_names)) > 1:  # x = 3, y = 5 is not 3, 5
+            return False
+        if len(names) > 1 and gold.by_or != said.by_or:  # nor is x = 1 or y = 2 both
             return False
         wanted, given = _without_names(gold.items), _without_names(said.items)
         if gold.is_set and said.is_set:  # an element that is written twice counts once
@@ -86,19 +90,19 @@ class Comparison:
             values = values or [said.sides[-1]]
             rounded = [side for side, op in zip(said.sides[1:], said.ops, strict=True) if op == "~"]
             exact = [value for value in values if value not in rounded]
-            if not exact or not all(self.same(gold, value) for value in exact):
+            if not exact or not all(self._same(gold, value) for value in exact):
                 return False
             return all(_near(exact[0], value) for value in rounded)
         interval = _interval_of(said)
         clear = isinstance(gold, Union) or (isinstance(gold, Ordered) and _is_interval(gold))
-        return interval is not None and clear and self.same(gold, interval)
+        return interval is not None and clear and self._same(gold, interval)
 
     def _relation_asked(self, gold: Relation, said: Shape) -> bool:
         """Where ``x = 5`` is asked for, 5 will do."""
         if gold.ops == ("=",):
-            return _is_label(gold.sides[0]) and self.same(gold.sides[1], said)
+            return _is_label(gold.sides[0]) and self._same(gold.sides[1], said)
         interval = _interval_of(gold)
-        return interval is not None and isinstance(said, Ordered) and self.same(interval, said)
+        return interval is not None and isinstance(said, Ordered) and self._same(interval, said)
 
     def _relations(self, gold: Relation, said: Relation) -> bool:
         if len(gold.sides) == 2 and len(said.sides) == 2:
@@ -201,8 +205,9 @@ def _has_names(tree: Tree) -> bool:
 
 
 def _alone(shape: Shape) -> Shape:
-    """The element of a set of one."""
-    return shape.items[0] if isinstance(shape, Many) and len(shape.items) == 1 else shape
+    """The element of a set of one, unless it is a set."""
+    alone = isinstance(shape, Many) and len(shape.items) == 1 and not isinstance(shape.items[0], Many)
+    return shape.items[0] if isinstance(shape, Many) and alone else shape
 
 
 def _distinct(items: tuple[Shape, ...]) -> tuple[Shape, ...]:
@@ -229,8 +234,10 @@ def _name_of(item: Shape) -> str | None:
 
 def _is_label(side: Shape) -> bool:
     """Whether a side of an equation only says what the other is: ``x``, ``(x, y)``."""
-    if isinstance(side, Ordered):
-        return all(isinstance(x, Leaf) and is_name(x.text) for x in side.items)
+    if isinstance(side, Ordered):  # (y, x) = (1, 2) is no (1, 2)
+        names = [x.text if isinstance(x, Leaf) else "" for x in side.items]
+        letters = [name for name in names if len(name) == 1]
+        return all(map(is_name, names)) and letters == sorted(letters)
     return isinstance(side, Leaf) and side.unit is None and is_name(side.text)
 
 
@@ -304,7 +311,11 @@ def _interval_of(relation: Relation) -> Ordered | None:
 
 def _union_of(shape: Shape) -> Union | None:
     """``x < 1 or x > 2`` as a union of intervals."""
-    if not (isinstance(shape, Many) and shape.by_or and all(isinstance(x, Relation) for x in shape.items)):
+    if not (isinstance(shape, Many) and shape.by_or):
         return None
-    parts = [_interval_of(x) for x in shape.items if isinstance(x, Relation)]
+    relations = [x for x in shape.items if isinstance(x, Relation)]
+    names = {side.text for x in relations for side in x.sides if isinstance(side, Leaf) and is_name(side.text)}
+    if len(relations) != len(shape.items) or len(names) != 1:
+        return None
+    parts = [_interval_of(x) for x in relations]
     return None if None in parts else Union(tuple(p for p in parts if p is not None))

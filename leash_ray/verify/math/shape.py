@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from leash_ray.verify.math.formula import Unreadable
+from leash_ray.verify.math.number import canonical_number
 from leash_ray.verify.math.units import Measured, split_unit
 
 MAX_DEPTH = 6
@@ -113,7 +114,8 @@ def parse_shape(text: str, depth: int = 0) -> Shape:
     if len(tokens) == 1 and tokens[0][:1] in "([\\" and (inside := _inside(text)):
         return _bracketed(*inside, depth)
     measured: Measured = split_unit(text)
-    return Leaf(measured.text, measured.unit)
+    number = canonical_number(measured.text) if measured.unit else None
+    return Leaf(number or measured.text, measured.unit)
 
 
 def _relation(sides: list[str], ops: list[str], depth: int) -> Shape:
@@ -228,8 +230,9 @@ _NAME = re.compile(
     r"(?:[a-zA-Z]|\\(?!pi|infty|frac|sqrt)[a-zA-Z]+)(?:_\{[0-9a-zA-Z+-]{1,5}\})?'{0,2}"
     r"(?:\([a-zA-Z0-9\\]{1,8}(?:,[a-zA-Z0-9]{1,3}){0,2}\))?\Z|[A-Z]{2,3}\Z|\|[A-Z]{2}\|\Z|\\text\{[a-zA-Z ]{2,30}\}\Z"
 )
+_DENIES = re.compile(r"\\text\{.*\b(?:not|no|never|wrong|incorrect|false)\b", re.IGNORECASE)
 
 
 def is_name(text: str) -> bool:
     r"""Whether a side of an equation only says what the other one is: ``x``, ``f(x)``, ``a_{1}``, ``AB``."""
-    return text not in ("e", "i") and bool(_NAME.match(text))
+    return text not in ("e", "i") and bool(_NAME.match(text)) and not _DENIES.search(text)
