@@ -262,7 +262,9 @@ def test_prose_that_takes_back_or_says_it_of_something_else_is_no_answer(text: s
         ("\\boxed{\\frac{a}{b}} \\boxed{c", "boxed", "\\frac{a}{b}", True),  # the last one never closes
         ("\\boxed{\\{1\\}}", "boxed", "\\{1\\}", True),
         ("\\boxed {7}", "boxed", "7", True),
-        ("\\boxed{1}<answer>2</answer>", "boxed", "1", True),
+        ("\\boxed{1}<answer>2</answer>", "answer_tag", "2", True),
+        ("<answer>2</answer>\\boxed{1}", "boxed", "1", True),
+        ("<answer>\\boxed{1}</answer>", "boxed", "1", True),
         ("The answer is $x+1$. Thank you.", "phrase", "x+1", False),
         ("Answer: 3/4", "phrase", "3/4", False),
         ("The answer is 5. No, the answer is 6.", "phrase", "6", False),

@@ -4,15 +4,12 @@ Options: ``all_of=true`` (a reference that is a list needs all its answers, as O
 (several answers count in their order only), ``rtol``/``atol`` (how far a number may be off; 0: not at all).
 """
 
-import re
-from typing import NamedTuple
-
 from pydantic import Field
 
 from leash_ray.types import Verdict
-from leash_ray.verify.extract import last_answer_tag, last_match
 from leash_ray.verify.kinds import base
 from leash_ray.verify.kinds.base import Judgement, Kind, Reading
+from leash_ray.verify.marked import Marked, last_marked
 from leash_ray.verify.math.boxes import boxed_answer, out_of_reach
 from leash_ray.verify.math.canonical import MAX_CHARS, canonical_math
 from leash_ray.verify.math.compare import Comparison
@@ -60,10 +57,9 @@ class Math(Kind):
         if marked is None:
             prose = None if strict else answer_in_prose(text)
         else:
-            found, stage, end = marked
-            later = second_thoughts(text[end:], found)
+            later = marked.denied or second_thoughts(text[marked.end :], marked.text)
             if later is False:
-                return self.reading(found, stage)
+                return self.reading(marked.text, marked.stage)
             prose = None if strict or later is True else Found(later, "phrase")
         return None if prose is None else self.reading(prose.text, prose.stage, delimited=False, fallback=True)
 
@@ -89,21 +85,10 @@ class Math(Kind):
         return Judgement(_WRONG)
 
 
-class _Marked(NamedTuple):
-    """An answer in a box or a tag."""
-
-    text: str
-    stage: str
-    end: int
-    """Where the text goes on after it."""
-
-
-def _marked(text: str) -> _Marked | None:
-    if boxed := boxed_answer(text):
-        return _Marked(out_of_reach(text, boxed) if boxed.said is None else boxed.said, "boxed", boxed.end)
-    if (tagged := last_answer_tag(text)) is not None and (end := last_match(_TAG_END, text)):
-        return _Marked(tagged, "answer_tag", end.end())
-    return None
-
-
-_TAG_END = re.compile("</answer>", re.IGNORECASE)
+def _marked(text: str) -> Marked | None:
+    """The last box, or a tag that begins after it."""
+    tagged = last_marked(text, ("answer_tag",))
+    boxed = boxed_answer(text)
+    if boxed is None or (tagged and tagged.end - len(tagged.text) - len("</answer>") >= boxed.end):
+        return tagged
+    return Marked(out_of_reach(text, boxed) if boxed.said is None else boxed.said, "boxed", boxed.end)

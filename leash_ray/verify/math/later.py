@@ -46,9 +46,11 @@ def concludes_another(text: str, answer: str) -> bool:
     if not line or len(line) > MAX_LINE:
         return False
     same = bare(answer)
-    if canonical_number(alone := bare(line)) is not None:
+    if canonical_number(alone := bare(line.lstrip("= ") if "\n" in text else line)) is not None:
         return alone != same
     sentence = ["", *(part for part in SENTENCE_END.split(line) if part.strip())][-1].strip()
+    if _REFUSES.search(sentence):
+        return True
     if not _CLAIMS.search(sentence) or _NO_CLAIM.search(sentence):
         return False
     values = {bare(found) for found in _VALUES.findall(sentence)} | {bare(f) for f in _FORMULAS.findall(sentence)}
@@ -59,7 +61,11 @@ def concludes_another(text: str, answer: str) -> bool:
 _CLAIMS = re.compile(
     rf"\A{CONCLUDES.pattern}|\b(?:it's|it is|that's|(?:should|could|might|may) be|maybe"
     r"|(?:correct|actual|true|real|final|right) \w+ is)\b"
-    r"|\A(?:alternatively|the (?:result|value|total|sum|solution))\b",
+    r"|\A(?:alternatively|however|but|yet|then|rather|update|ans|the (?:result|value|total|sum|solution))\b",
+    re.IGNORECASE,
+)
+_REFUSES = re.compile(
+    r"\b(?:whoops|(?:this|that|it|which) contradicts|(?:is|are|was) (?:wrong|incorrect|not (?:correct|right|valid)))\b",
     re.IGNORECASE,
 )
 _NO_CLAIM = re.compile(r"\b(?:about|approximately|roughly|around|check\w*|verif\w+)\b|≈|\\approx", re.IGNORECASE)

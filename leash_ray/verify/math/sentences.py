@@ -79,7 +79,7 @@ def whole_sentence(line: str) -> str:
 
 def _after_phrase(said: str) -> str | None:
     """What follows "the answer is", as it stands, or its value where only known units and the like come after."""
-    if reason := _REASON.match(said):
+    if (reason := _REASON.match(said)) and not re.search(r"\bso\b|[.?!]\s", said) and not DOUBT.search(said):
         return reason["value"].strip()
     if (match := _STARTS.match(said)) and _harmless(match["rest"]):
         return match["value"].strip() + _unit(match["rest"])
@@ -119,7 +119,10 @@ _NEW_CLAUSE = re.compile(r",\s(?:which|so|giving|making|for a total)\b")
 def _harmless(rest: str) -> bool:
     """Whether words after a value leave it as it is."""
     words = re.findall(r"[^\s.,;:!*)]+", rest)
-    return len(words) <= 4 and all(w.lower() in _FILLERS or w in UNITS or w.lower() in UNITS for w in words)
+    if rest[:1] in ("k", "K"):  # 5K may be 5000
+        return False
+    known = (w.lower() in _FILLERS or w in UNITS or (len(w) > 1 and w.lower() in UNITS) for w in words)
+    return len(words) <= 4 and all(known)
 
 
 def _unit(rest: str) -> str:
