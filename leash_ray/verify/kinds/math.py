@@ -4,12 +4,14 @@ Options: ``all_of=true`` (a reference that is a list needs all its answers, as O
 (several answers count in their order only), ``rtol``/``atol`` (how far a number may be off; 0: not at all).
 """
 
+from typing import NamedTuple
+
 from pydantic import Field
 
 from leash_ray.types import Verdict
 from leash_ray.verify.kinds import base
 from leash_ray.verify.kinds.base import Judgement, Kind, Reading
-from leash_ray.verify.marked import Marked, last_marked
+from leash_ray.verify.marked import last_marked
 from leash_ray.verify.math.boxes import boxed_answer, out_of_reach
 from leash_ray.verify.math.canonical import MAX_CHARS, canonical_math
 from leash_ray.verify.math.compare import Comparison
@@ -85,10 +87,22 @@ class Math(Kind):
         return Judgement(_WRONG)
 
 
-def _marked(text: str) -> Marked | None:
+class _Marked(NamedTuple):
+    """An answer in a box or a tag."""
+
+    text: str
+    stage: str
+    end: int
+    """Where the text goes on after it."""
+    denied: bool = False
+
+
+def _marked(text: str) -> _Marked | None:
     """The last box, or a tag that begins after it."""
     tagged = last_marked(text, ("answer_tag",))
     boxed = boxed_answer(text)
-    if boxed is None or (tagged and tagged.end - len(tagged.text) - len("</answer>") >= boxed.end):
-        return tagged
-    return Marked(out_of_reach(text, boxed) if boxed.said is None else boxed.said, "boxed", boxed.end)
+    if tagged and (boxed is None or tagged.end - len(tagged.text) - len("</answer>") >= boxed.end):
+        return _Marked(tagged.text, tagged.stage, tagged.end, tagged.denied)
+    if boxed is None:
+        return None
+    return _Marked(out_of_reach(text, boxed) if boxed.said is None else boxed.said, "boxed", boxed.end)
