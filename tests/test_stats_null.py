@@ -124,23 +124,33 @@ def deals(sizes: list[int], n: int, k: int) -> Iterator[tuple[int, int]]:
             yield len(by_trained - by_base), len(by_base - by_trained)
 
 
-@pytest.mark.parametrize(
-    ("sizes", "n", "k"),
-    [([1, 1, 1], 4, 2), ([2, 1, 1], 6, 3), ([2, 2, 2], 8, 3), ([1] * 6, 6, 2), ([3, 2, 1, 1], 8, 4), ([4, 3, 1], 8, 2)],
-)
-def test_answers_of_one_problem_share_its_samples(sizes: list[int], n: int, k: int) -> None:
-    half, units = n // 2, len(sizes)
-    null = label_null([half] * units, np.minimum(sizes, half), [half] * units, np.maximum(np.array(sizes) - half, 0), k)
-    outcomes = list(deals(sizes, n, k))
-    e = np.array([x for x, _ in outcomes])
-    net = np.array([x - y for x, y in outcomes])
-    assert null.expected == pytest.approx(e.mean())
-    assert e.std() <= null.sd + 1e-12 and net.std() <= null.sd_net + 1e-12
-    for x in range(units + 1):  # conservative: never below the truth where it matters
-        true = (e >= x).mean()
-        assert true > 0.5 or null.count.at_least(x) >= true - 1e-12
-        true = (net >= x).mean()
-        assert true > 0.5 or null.net.at_least(x) >= true - 1e-12
+SHARED = [([1, 1], 6, 1), ([1, 1, 1], 4, 2), ([2, 1, 1], 6, 3), ([2, 2, 2], 8, 3), ([1] * 6, 6, 2)]
+SHARED += [([3, 2, 1, 1], 8, 4), ([4, 3, 1], 8, 2), ([4, 4], 8, 3)]
+
+
+@pytest.mark.parametrize("problems", [1, 10])
+@pytest.mark.parametrize(("sizes", "n", "k"), SHARED)
+def test_answers_of_one_problem_share_its_samples(sizes: list[int], n: int, k: int, problems: int) -> None:
+    half, c = n // 2, np.array(sizes * problems)
+    null = label_null(0 * c + half, np.minimum(c, half), 0 * c + half, np.maximum(c - half, 0), k)
+    outcomes = np.array(list(deals(sizes, n, k)))
+    for law, sd, counts in (
+        (null.count, null.sd, outcomes[:, 0]),
+        (null.net, null.sd_net, outcomes[:, 0] - outcomes[:, 1]),
+    ):
+        low = int(counts.min())
+        of_one = np.bincount(counts - low) / len(counts)
+        true = np.ones(1)
+        for _ in range(problems):
+            true = np.convolve(true, of_one)
+        mean = counts.mean() * problems
+        assert (law.pmf * (law.low + np.arange(len(law.pmf)))).sum() == pytest.approx(mean, abs=1e-12)
+        assert counts.std() * math.sqrt(problems) <= sd + 1e-12
+        tails = true[::-1].cumsum()[::-1]
+        for i, tail in enumerate(tails.tolist()):
+            if 1e-12 < tail < 0.2:  # conservative where it matters, all but P(X >= 1) of a single problem
+                slack = 1.04 if problems == 1 else 1 + 1e-9
+                assert law.at_least(low * problems + i) * slack >= tail
 
 
 @pytest.mark.parametrize(("n", "c"), [(4, 1), (4, 2), (5, 2), (6, 3)])

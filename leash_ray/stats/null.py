@@ -15,14 +15,15 @@ Source: Fisher's permutation argument, conditional on each unit's pooled count. 
 variables is the Poisson binomial.
 
 Assumptions: a problem's samples are exchangeable within and, under the null, between the policies. That null says that
-*nothing* changed: a sharper policy (higher pass@1) with the same reach rejects it too, by fewer E *and* fewer S than
-chance would give, hence p-values near 1. Small p_E or p_S is what speaks of expansion or shrinkage beyond chance, and
-p_net of a difference between the two.
+*nothing* changed. A policy that is merely right more often breaks it too: small p_E or p_S says that so much expansion
+or shrinkage is more than the noise of sampling, not by which probability it came about.
 
-Units must be independent. Problems are. Distinct answers of one problem share its samples: expected counts stay exact
-(expectation is linear), but a sample that is one answer is not another, so E of the answers of one problem, likewise S
-and E-S, vary *less* than the sum of independent ones: p-values below about one half are then too large
-(conservative), and the standard deviations upper bounds.
+Units must be independent. Problems are. Distinct answers of one problem share its samples: a sample that is one answer
+is not another. Expected counts stay exact (expectation is linear). E, S and E-S of a problem's answers vary *less* than
+sums of independent ones, so that the standard deviations are upper bounds, and p-values below 0.2 are too large
+(conservative) once several problems add up. The exception is P(E >= 1) where hardly any E is expected: answers that get
+in each other's way more rarely fail all at once, and for a single problem it comes out too small by up to 4% of itself.
+(By enumeration of all ways to deal up to 8 samples; not proven beyond.)
 
 Degenerate cases: a unit with c = 0 adds nothing. No units: expected 0, every p-value 1.
 """
