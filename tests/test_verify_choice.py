@@ -82,6 +82,8 @@ OTHER_WORDS_COUNT = (
     ("<answer>B</answer> or <answer>C</answer>", None), ("CCCCC\nWait, no, that is wrong.", None),
     ("CCCCC\nThe answer is B.", "B"), ("If it is C, write CCCCC. I do not know.", None),
     ("I was asked for a letter such as CCCCC.\nI cannot say.", None), ("The letters CCCCC are in the text.", None),
+    ("The answer is (C).\nC) Paris: I see that this is incorrect.", None),
+    ("The answer is (C).\n- A) Rome: this is wrong here.\n- C) Paris: this is wrong here.", None),
 )  # fmt: skip
 
 
@@ -98,6 +100,8 @@ HARMLESS = (
     "\\boxed{C}. Let me re-check it. Yes, it is right.", "<answer>C</answer>\n\nUser: And now?\nThe answer is B",
     "The answer is (C). Rome is too far south.", "My best guess is **CCCCC**.", "\\boxed{C}, as shown above.",
     "The answer is (C).\nThis is so since it should be noted that A is small.",
+    "The answer is (C).\n\n- A) Rome: this is incorrect, since it is in Italy.\n- B) Oslo is far away, so it is wrong.",
+    "**C**\n\nThe answer is C.\nD: It lies in Germany, which means that this is wrong.",
 )  # fmt: skip
 
 

@@ -287,6 +287,13 @@ NOT_FIVE = (
     "\\boxed{5}. I made a mistake: it is 6.", "\\boxed{5}. Hence $x = 6$.", "\\boxed{5}. We get 6 as the final answer.",
     "\\boxed{5}. Let me recompute. 3+3=6.", "\\boxed{5} <answer>6</answer>",
     "<answer>5</answer> Sorry, the answer is 6.",
+    "\\boxed{5}\n\n#### 6", "\\boxed{5}\n\nResult: 6", "\\boxed{5}\n\nFinal Answer: 6",
+    "\\boxed{5} is too small; it is 6.",
+    "\\boxed{5} was my guess, it is 6", "\\boxed{5}. Rounded up, this gives 6.", "\\boxed{5} minutes and 30 seconds",
+    "\\boxed{5} h 30 min", "\\boxed{5} 1/2", "\\boxed{5}:3", "\\boxed{3}:\\boxed{5}", "(\\boxed{5}, 3)",
+    "\\boxed{5}, \\text{or } 6", "\\boxed{5} \\text{ or } 6", "\\boxed{5}+2i", "$\\boxed{5}\\sqrt{2}$",
+    "$\\boxed{5} \\ln 2$", "\\boxed{5} e^2", "\\boxed{5}\\hbar", "e^{-\\boxed{5}}", "1/\\boxed{5}", "log \\boxed{5}",
+    "half of \\boxed{5}", "\\boxed{5}. But if x is negative, \\boxed{-5}.", "\\boxed{5} or is it \\boxed{",
     "The answer is 5.\nSo it is 6.", "1.\n2.\n3.\n4.\n5.",
 )  # fmt: skip
 
@@ -309,7 +316,10 @@ STILL_FIVE = (
     "\\boxed{5}. So the answer is 5.", "\\boxed{5} is the answer.", "\\boxed{5}\n\nThis answer is correct.",
     "\\boxed{5} and we are done.", "\\boxed{5}, as was to be shown.", "<answer>\\boxed{5}</answer>",
     "\\boxed{5} apples",
-    "\\boxed{5}\n\nQuestion: What is 3+3? The answer is 6", "x = 5\n5", "\\boxed{4}\nNo: \\boxed{5}",
+    "\\boxed{5}\n\nQuestion: What is 3+3? The answer is 6", "x = 5\n5", "\\boxed{5}\\quad\\checkmark",
+    "The answer is 5.\n\nThis answer is obtained by summing.",
+    "Therefore, the answer is \\(\\boxed{5}\\).\n\n### Verification\nSubstituting: 2(5) + 1 = 11 ✓.",
+    "\\boxed{4}\nNo: \\boxed{5}",
 )  # fmt: skip
 
 

@@ -41,7 +41,7 @@ _STYLE_OPENS = (
 )
 _BEFORE = re.compile(rf"(?:{_MARK}|{_STYLE}|(?P<open>{_STYLE_OPENS}))*\Z")
 _WORD = r"\\text\s*\{\s*(?:and|or)\s*\}|\b(?:and|or)\b"
-_JOINT = re.compile(rf"(?:{_MARK}|\}})*(?P<sep>[,;]?\s*(?:{_WORD})|[,;/]|)(?:{_MARK})*\Z")
+_JOINT = re.compile(rf"(?:{_MARK}|\}})*(?P<sep>[,;]?\s*(?:{_WORD})|[,;/:]|)(?:{_MARK})*\Z")
 
 
 def last_boxed_answer(text: str) -> Boxed | None:
@@ -75,7 +75,8 @@ def last_boxed_answer(text: str) -> Boxed | None:
 _OPERATOR = re.compile(
     r"(?:[-−–+*/^_×·÷±√¬<>≤≥≠({\[|]|\\(?:times|cdot|div|pm|mp|ast|sqrt|[dtc]?frac|neg|lnot|neq?|le|ge|leq|geq|lt|gt|log|ln"
     r"|exp|sin|cos|tan|binom|overline|bar|hat|vec|not|sim|times)\s?(?:\[[^\[\]]{0,9}\]\s?)?(?:\{[^{}]{0,40}\}\s?)?\{?"
-    r"|(?<![A-Za-z\\])[A-Za-z]|(?<!\w\s)\d)\Z"
+    r"|(?<![A-Za-z\\])(?:[A-Za-z]|(?:log|ln|sin|cos|tan|sqrt|(?:half|twice|double|triple|square|root|minus|negative|plus|times)"
+    r"(?: of)?))|(?<!\w\s)\d)\Z"
 )
 _BULLET = re.compile(r"\s*[-–+*]\s+\Z")
 _DASH = re.compile(r"(?:[A-Za-z]{2,}|[.:;,)\]*])\s+[-–]\s+\Z")
@@ -119,9 +120,15 @@ _MULTIPLE = (
     r"(?:(?:thousand|million|billion|trillion|hundred|dozen|percent)\b|(?:squared|cubed)\b(?!\s\w)"
     r"|(?:times|plus|minus|to|through|divided by|multiplied by|mod(?:ulo)?)\s(?=[\d$\\])|[xX](?=\s?10))"
 )
+# Commands behind a box that are words, marks or relations, and no part of its value.
+_WORDS = (
+    "text(?:bf|it|rm|sf|tt|up|normal|color)?|math(?:rm|bf|it|sf|tt)|mbox|emph|implies|Rightarrow|Longrightarrow|rightarrow"
+    "|to|because|therefore|checkmark|blacksquare|square|qed|qquad|quad|end|begin|right|left|newline|hspace|vspace|label|tag"
+    "|approx|equiv|sim|simeq|boxed|fbox|neq?|leq?|geq?|lt|gt|color|displaystyle|hfill|par|noindent|Box|operatorname"
+)
 _AFTER = re.compile(
     rf"(?P<adjacent>[.,]?\d|\$?[A-Za-z](?![A-Za-z])|\()|(?P<gap>(?:{_SPACES}|\}}|\*\*)*)(?P<closed>(?:\$|\\[)\]])*)(?:{_SPACES}|\*\*)*"
-    rf"(?P<operator>\\(?:times|cdot|div|pm|mp|ast|sqrt|[dtc]?frac|pi|circ|degree|%)(?![A-Za-z])|[*/^_+×·⋅÷±√π%°]"
+    rf"(?P<operator>\\(?!(?:{_WORDS})(?![A-Za-z]))(?:[A-Za-z]+|%)|[A-Za-z]\s?\^|\d|:\s?\d|[*/^_+×·⋅÷±√π%°]"
     rf"|[-−–](?=\s?[\d\\$(√π.]|\s?[A-Za-z](?![A-Za-z]))|(?!{_TAG})[<>≤≥≠]|\\(?:neq?|leq?|geq?|lt|gt)(?![A-Za-z])"
     rf"|(?:\\text\s?\{{\s*)?{_MULTIPLE}|!(?=\s?(?:\$|\\[)\]]))|=\s?[-−]?\d)"
 )
@@ -158,6 +165,7 @@ _DENIED_AFTER = re.compile(
     r"|[\s$*_)\]}\\.\"']{0,9}(?:is|was|isn't|isn’t|wasn't|are|would be|seems|looks|must be|can(?:not|'t|’t) be)\s{1,3}"
     r"(?:(?:clearly|also|actually|therefore|thus|probably|obviously|definitely) )?"
     r"(?:wrong|incorrect|not (?!only|hard|difficult|surpris)|false|impossible|ruled out"
+    r"|too (?:small|large|big|high|low|much|many|little|few)\b|my (?:first |initial )?guess"
     r"|the (?:wrong|incorrect)|correct\?)"
     r"|[\s$*_)\]}\\.\"']{0,9}(?:isn't|isn’t|wasn't|can(?:not|'t|’t) be)\b",
     re.IGNORECASE,

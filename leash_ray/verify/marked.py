@@ -18,33 +18,32 @@ class Marked(NamedTuple):
     """Where it ends in the text; what follows may take it back."""
     denied: bool = False
     """Whether the words right around it say that it is not the answer."""
+    start: int = 0
+    """Where it begins in the text."""
 
 
 def last_marked(text: str, stages: tuple[str, ...] = STAGES) -> Marked | None:
     """The marked answer that ends last; None if there is none. A box within tags counts before the tags."""
     last: Marked | None = None
-    start = len(text)
     for stage in stages:
         found = _marked(text, stage)
-        if found is None:
-            continue
-        begins, marked = found
-        if last is None or (marked.end > last.end and not begins <= start < marked.end):
-            last, start = marked, begins
+        if found and (last is None or (found.end > last.end and not found.start <= last.start < found.end)):
+            last = found
     return last
 
 
-def _marked(text: str, stage: str) -> tuple[int, Marked] | None:
+def _marked(text: str, stage: str) -> Marked | None:
     if stage == "boxed":
         box = last_boxed_answer(text)
-        return (box.start, Marked(box.text, stage, box.end, box.denied)) if box else None
+        return Marked(box.text, stage, box.end, box.denied, box.start) if box else None
     name: Literal["answer", "solution"] = "answer" if stage == "answer_tag" else "solution"
     if (tag := last_tag(text, name)) is None:
         return None
     start, end = tag
     opens, ends = start - len(f"<{name}>"), end + len(f"</{name}>")
     around = denied(text[max(0, opens - _WINDOW) : opens], text[ends : ends + _WINDOW])
-    return start, Marked(text[start:end], stage, ends, around or _is_second(text, name, opens, text[start:end]))
+    is_denied = around or _is_second(text, name, opens, text[start:end])
+    return Marked(text[start:end], stage, ends, is_denied, opens)
 
 
 def _is_second(text: str, name: Literal["answer", "solution"], opens: int, said: str) -> bool:

@@ -70,7 +70,8 @@ def last_statement(text: str) -> Statement | None:
     found = None
     for match in _STATEMENT.finditer(text):
         before = text[max(0, match.start() - _BEFORE_CHARS) : match.start()]
-        if not _SUPPOSED.search(before):
+        spoken_of = found is not None and _OF_AN_ANSWER.match(text, match.end())  # "this answer is obtained by"
+        if not spoken_of and not _SUPPOSED.search(before):
             found = match
     if found is None:
         return None
@@ -82,7 +83,9 @@ def last_statement(text: str) -> Statement | None:
 
 
 _CONCLUSION = re.compile(
-    r"(?:\A|[.!?:]\s|\n)\s{0,9}[*_]{0,3}(?:so|thus|hence|therefore|final(?:ly)?|in conclusion|overall|in fact)\b"
+    r"(?:\A|[.!?:]\s|\n)\s{0,9}[*_]{0,3}(?:(?:so|thus|hence|therefore|final(?:ly)?|in conclusion|overall|in fact"
+    r"|round(?:ed|ing)(?: \w{1,9})?"
+    r"|result(?=:)|edit(?=:)|update(?=:)|total(?=:)|value(?=:)|solution(?=:)|output(?=:))\b|####)"
     r"[,:]?[*_]{0,3}\s{0,3}(?:(?:it(?:'s|’s| is| must be)|we (?:get|have|find|obtain|conclude)|this (?:is|gives)|i get)"
     r"\s)?"
     r"(?P<said>[^\n]{1,60}?)(?=[.!]?(?:\s{0,3}\n|\s{0,3}\Z)|[.!]\s)",
@@ -125,6 +128,7 @@ _TAKEN_BACK = re.compile(
     r"|(?:can ?not|can't|could not|couldn't) (?:decide|tell|determine)"
     r"|(?:could|might|may) (?:also|well|both|all) be|or (?:maybe|perhaps|possibly|rather|else)|(?:do not|don't) know"
     r"|also (?:be )?(?:possible|correct|right|valid|plausible)|both (?:could|may|might|are|seem)|no idea"
+    r"|(?:fits?|match(?:es)?|is|are|seems?|works?) better"
     r"|alternatively,? \S{1,12}\s{0,3}(?:\n|\Z)"
     r"|it should (?:\w{1,20} )?be(?! (?:noted|mentioned|clear|emphasi\w{1,4}|stressed|remembered))|should have been"
     r"|(?:answer|value|result) should (?:\w{1,20} )?be|instead(?! of)"
@@ -139,12 +143,13 @@ _TAKEN_BACK = re.compile(
     rf"|{_SUBJECT} (?:isn't|wasn't) (?:right|correct|true)"
     r"|(?:that|this|it) (?:does not|doesn't|did not|didn't) (?:match|work|fit|satisfy|check|add|hold|make sense)"
     r"|(?:but|however),? (?:\w{1,20} ){0,3}contradict\w{0,4})(?![A-Za-z])"
-    r"|(?:\A\s{1,5}|[.!?\n]\s{0,5}|\b(?:oh|but|ah|ok|okay),? )(?:no|nope)[,.!]",
+    r"|(?:\A\s{1,5}|[.!?\n(]\s{0,5}|\b(?:oh|but|ah|ok|okay),? )(?:no|nope)[,.!]",
     re.IGNORECASE,
 )
 # Right behind the answer: another one.
 _ALTERNATIVE = re.compile(
-    r"[\s$*_)\]}.,;]{0,9}(?:or\b|and\s{1,3}(?=[\d$\\(*\"'+-]|[A-Z]\b))|[\s$*_)\]}]{0,9}/\s?\S"
+    r"(?:[\s$*_)\]}.,;]|\\text\s?\{|\\[;,:! ]|\\quad){0,9}(?:or\b|and\s{1,3}(?=[\d$\\(*\"'+-]|[A-Z]\b))"
+    r"|[\s$*_)\]}]{0,9}/\s?\S"
     r"|[ \t$*_)\]}]{0,9}[,;][ \t]{0,3}(?-i:[A-Z][\w'-]{0,19}|\S{0,10}\d\S{0,10})[ \t.]{0,5}(?:\n|\Z)",
     re.IGNORECASE,
 )
@@ -167,7 +172,7 @@ def retracted(after: str) -> bool:
 
 
 _NEW_TURN = re.compile(
-    r"\n\s{0,9}(?:#{1,4} ?|\*\*|<\|\w{1,20}\|>)?(?:user|human|question|problem|instruction)(?: \d{1,4})?(?:\*\*)?:"
+    r"\n\s{0,9}(?:#{1,4} ?|\*\*|<\|\w{1,20}\|>)?(?:user|human|question|problem|instruction|q)(?: \d{1,4})?(?:\*\*)?:"
     r"|<\|im_start\|>",
     re.IGNORECASE,
 )

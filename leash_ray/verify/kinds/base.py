@@ -20,6 +20,7 @@ from leash_ray.verify.settings import VerifyConfig
 from leash_ray.verify.spec import VerifierSpec
 from leash_ray.verify.statements import Statement, last_conclusions, last_statement, retracted, same_turn, states
 
+_BEGUN = re.compile(r"<answer>|<solution>|\\boxed\s?\{", re.IGNORECASE)
 _GOES_ON = re.compile(r"\w|[-+*/^'’]|[.,]\d|,? (?:or|and)\b|[,;/] ?(?:or |and )?\S{1,12}\Z| [-+*/^=]")
 """What makes another answer of one that it follows: 5 and 5.3, or 5 and "5 or 6"."""
 
@@ -105,6 +106,10 @@ class Kind:
         """Refuse a problem's reference that no answer could match. Raises UsageError. Must be fast, and run no model
         text."""
 
+    def guess_rate(self, reference: str) -> float | None:
+        """The share of blind guesses that are right; None: unknown."""
+        return None
+
     def warm(self) -> None:
         """Import what judging needs (seconds), so that no answer's time limit pays for it."""
 
@@ -155,9 +160,12 @@ class Kind:
             return reading
         if (marked := last_marked(after)) is not None:
             other = self.reading(marked.text, marked.stage, fallback=True)
-            if marked.denied or other is None or other.answer != reading.answer:
+            beside = marked.stage != reading.stage and not after[: marked.start].strip()  # the format asked for counts
+            if not beside and (marked.denied or other is None or other.answer != reading.answer):
                 return self.marked(marked, after, fallback=True)
             after = after[marked.end :]
+        if _BEGUN.search(after):  # another answer, that was never ended
+            return None
         later = last_statement(after)
         if later is not None and states(later):
             if later.retracted:

@@ -41,6 +41,14 @@ class Choice(Kind):
         return canonical_choice(text)
 
     def find(self, text: str, thought: bool) -> Reading | None:
+        rejected = {line["letter"].upper() for line in _REJECTED.finditer(text)}
+        if rejected:
+            reading = self._find(_REJECTED.sub("", text))
+            if reading is None or reading.answer.lstrip("(")[0] not in rejected:
+                return reading
+        return self._find(text)
+
+    def _find(self, text: str) -> Reading | None:
         strict = self.options.strict
         if (marked := last_marked(text)) is not None:
             return self.marked(marked, text)
@@ -78,6 +86,15 @@ class Choice(Kind):
         if letters[0] == gold.letter:
             return Judgement(Verdict.CORRECT, None, gold.letter, "choice_text")
         return Judgement(Verdict.INCORRECT, None, letters[0])
+
+
+# A line that says why one choice is wrong: where the answer is another, it takes nothing back.
+_REJECTED = re.compile(
+    r"^[ \t]{0,9}(?:[-*•]\s?)?\*{0,2}(?:option |choice )?\(?(?P<letter>[A-J])[).:]\*{0,2}\s"
+    r"(?=[^\n]{0,200}\b(?:wrong|incorrect|not (?:correct|right|true)|false)\b)(?![^\n]*\b(?:answer|instead|wait|but)\b)"
+    r"[^\n]{20,}$",
+    re.MULTILINE | re.IGNORECASE,
+)
 
 
 class _Gold(NamedTuple):

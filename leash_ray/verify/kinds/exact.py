@@ -134,7 +134,7 @@ def _bold(text: str) -> Marked | None:
     if (found := last_bold(text)) is None:
         return None
     around = denied(text[max(0, found.start() - 60) : found.start()], text[found.end() : found.end() + 60])
-    return Marked(without_stars(found[0]), "bold", found.end(), around)
+    return Marked(without_stars(found[0]), "bold", found.end(), around, found.start())
 
 
 _MARKS: dict[str | None, Callable[[str], Marked | None]] = {

@@ -225,5 +225,7 @@ def _with_unit(found: str, behind: str) -> str:
     for n in range(min(len(words), _MAX_UNIT_WORDS), 0, -1):
         unit = parse_unit(" ".join(words[:n]))
         if unit and are_units(unit):
+            if words[n : n + 1] and words[n][0].isdigit():  # 5 h 30 min
+                return f"{found} {' '.join(words[: n + 1])}"
             return str(number._replace(unit=unit))
     return found
