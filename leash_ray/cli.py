@@ -5,7 +5,6 @@ message names the fix). A stack trace only with ``--debug``.
 """
 
 import errno
-import json
 import os
 import select
 import shlex
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from leash_ray import __version__
+from leash_ray.cli_measure import plan, reduce
 from leash_ray.cli_options import example, overrides_of, run_path, say
 from leash_ray.cli_verify import audit_verdicts, check, verify
 from leash_ray.errors import RunFailed, UsageError
@@ -235,57 +235,6 @@ def serve(config: str, host: str, port: int, overrides: tuple[str, ...], run: st
     serve_forever(loaded, host, port, None if run is None else run_path(loaded.name, run), say)
 
 
-@leash.command(epilog=example("leash reduce runs/demo/completions --base base --trained trained --json"))
-@click.argument("paths", nargs=-1)
-@click.option("--base", help="Policy id of the base. [default: the run's, else base]")
-@click.option("--trained", help="Policy id of the trained policy. [default: the run's, else trained]")
-@click.option("--zeta", type=float, help="1 - confidence of epsilon = -ln(zeta)/k. [default: the run's, else 0.05]")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object in place of tables.")
-@click.option("--config", hidden=True, help="The run of this config, in place of PATHS (for jobs/).")
-@click.option("--run", "run", hidden=True, help="This run, in place of PATHS (for jobs/).")
-def reduce(
-    paths: tuple[str, ...],
-    base: str | None,
-    trained: str | None,
-    zeta: float | None,
-    as_json: bool,
-    config: str | None,
-    run: str | None,
-) -> None:
-    """Measure support, pass@k and entropy from completions tables, wherever they came from.
-
-    PATHS are run directories, folders of Parquet, files or globs.
-    """
-    if config or run:
-        paths = (*paths, str(run_path(_load(Path(config), ()).name if config else "", run)))
-    if not paths:
-        raise UsageError("give PATHS: a run directory, folders of Parquet, files or globs")
-    if zeta is not None and not 0 < zeta < 1:
-        raise UsageError(f"--zeta must lie between 0 and 1, not {zeta}")
-    asked: dict[str, Any] = {}
-    if len(paths) == 1 and (Path(paths[0]) / "run.json").is_file():
-        from leash_ray.run_dir import RunDir
-
-        asked = RunDir.open(paths[0]).config
-    base, trained = base or asked.get("base", "base"), trained or asked.get("trained", "trained")
-    zeta = zeta or asked.get("zeta", 0.05)
-    if base == trained:
-        raise UsageError(f"--base and --trained must name two different policies, not {base} twice")
-    from leash_ray import stages
-
-    support = stages.reduce_tables([Path(p) for p in paths], base, trained, zeta)
-    if as_json:
-        click.echo(json.dumps(support))
-    else:
-        from leash_ray.prompting.record import read_prompts
-        from leash_ray.report import print_report
-
-        prompts = read_prompts(Path(paths[0])) if asked else None
-        print_report(support, sampling=asked.get("sampling"), prompts=prompts)
-        if asked:
-            click.echo(f"\nresults are in {paths[0]}; next: leash report {paths[0]}")
-
-
 @leash.command(epilog=example("leash report runs/demo"))
 @click.argument("run")
 def report(run: str) -> None:
@@ -296,6 +245,8 @@ def report(run: str) -> None:
     click.echo(f"the report is {stages.report(RunDir.open(run))}")
 
 
+leash.add_command(reduce)
+leash.add_command(plan)
 leash.add_command(verify)
 leash.add_command(audit_verdicts)
 leash.add_command(check)

@@ -150,6 +150,8 @@ class Estimates:
     overall: GroupEstimates
     by_task: dict[str, GroupEstimates] | None
     """None: the completions name no task."""
+    perplexity: dict[str, Any] | None
+    """Of given texts, by source; None: none were scored."""
     series: dict[str, Any] | None
     """Support along the checkpoints ``trained@step``, and all numbers of each; None: there are not several."""
     per_problem: pa.Table
@@ -173,6 +175,7 @@ class Estimates:
             **overall,
             "by_task": None if by_task is None else {task: group.to_json() for task, group in by_task.items()},
             "series": self.series,
+            "perplexity": self.perplexity,
         }
 
 
@@ -182,6 +185,7 @@ def estimate(
     """Estimates of a finalized state.
 
     Args:
+        trained: policy id of the trained policy; where there are only checkpoints of it, the last one is taken.
         zeta: 1 - confidence of epsilon; ``measuring`` has its own.
         measuring: how to measure, and what is known of the problems.
 
@@ -190,6 +194,9 @@ def estimate(
             both, or zeta is not inside (0, 1).
     """
     how = measuring or Measuring(zeta)
+    checkpoints = checkpoints_of([*reduced.policies], trained)
+    if trained not in reduced.policies and checkpoints:
+        trained = checkpoints[-1]
     both = paired_rows(reduced, base, trained, how)
     answers = answers_of(reduced, base, trained)
     by_task = None
@@ -201,7 +208,6 @@ def estimate(
             )
         }
     overall = _group(both, answers, base, trained, how)
-    checkpoints = checkpoints_of([*reduced.policies], trained)
     series = series_json(reduced, base, checkpoints)
     if series is not None:
         series["estimates"] = {
@@ -210,10 +216,8 @@ def estimate(
             ).to_json()
             for policy in series["policies"]
         }
-    paired = both.filter("paired")
-    return Estimates(
-        base, trained, how.zeta, overall, by_task, series, _per_problem(paired, answers, overall.k, how.zeta)
-    )
+    per_problem = _per_problem(both.filter("paired"), answers, overall.k, how.zeta)
+    return Estimates(base, trained, how.zeta, overall, by_task, None, series, per_problem)
 
 
 def paired_rows(reduced: Reduced, base: str, trained: str, how: Measuring) -> pl.DataFrame:
@@ -255,11 +259,10 @@ def _group(rows: pl.DataFrame, answers: pl.DataFrame, base: str, trained: str, h
     found = only_above_guessing(pair, how.zeta) if how.config.above_guessing else pair
     answer = None
     n_found = [math.nan, math.nan]
-    if found.correct is not None:
-        by_base, by_trained = (within(before, k) for before in found.correct.before)
-        counted = problem_support(by_base, by_trained)
+    if pair.correct is not None and found.correct is not None:
+        counted = problem_support(*(within(before, k) for before in found.correct.before))
         answer = replace(counted, O=None)  # nobody lists the answers that nobody found
-        n_found = [int(by.sum()) for by in (by_base, by_trained)]
+        n_found = [int(within(before, k).sum()) for before in pair.correct.before]
     return GroupEstimates(
         n_problems=len(paired),
         unpaired={

@@ -24,7 +24,7 @@ from leash_ray.types import Problem
 from leash_ray.verify.settings import VerifyConfig
 
 MAY_CHANGE = (
-    *("name", "monitor", "ray", "verify", "sampling.in_flight"),
+    *("name", "monitor", "ray", "verify", "measure", "zeta", "sampling.in_flight"),
     *("train.cpus_per_worker", "train.gpus_per_worker", "train.keep_checkpoints"),
 )
 MAY_CHANGE_OF_A_POLICY = ("cpus", "gpus", "accelerator_type", "replicas", "autoscaling", "tensor_parallel_size")

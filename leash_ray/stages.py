@@ -6,12 +6,13 @@ The command line and ``jobs/`` call the same functions.
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leash_ray.config import RunConfig, parse_config
 from leash_ray.errors import UsageError
-from leash_ray.files import atomic_path, write_json
+from leash_ray.files import atomic_path, parquet_files, write_json
 from leash_ray.free_space import require_free_space
 from leash_ray.monitor import Monitor
 from leash_ray.progress import Progress, follow_training
@@ -29,6 +30,8 @@ from leash_ray.session import (
 from leash_ray.types import Problem, Verdict
 
 if TYPE_CHECKING:
+    from leash_ray.estimates import Estimates
+    from leash_ray.measure.measuring import Measuring
     from leash_ray.policy import ServedPolicy
     from leash_ray.sample import Shard
 
@@ -174,14 +177,26 @@ def reduce(current: Session) -> dict[str, Any]:
     return reduce_run(current.run, config, config.base, config.trained, config.zeta)
 
 
-def reduce_run(run: RunDir, config: RunConfig, base: str, trained: str, zeta: float) -> dict[str, Any]:
-    """A run's completions to estimates, which are written into it and logged; the run must be held by the caller."""
+def reduce_run(
+    run: RunDir,
+    config: RunConfig,
+    base: str,
+    trained: str,
+    zeta: float,
+    scores: Sequence[Path] = (),
+) -> dict[str, Any]:
+    """A run's completions to estimates, which are written into it and logged; the run must be held by the caller.
+
+    Args:
+        scores: scores tables beside those that the run itself has.
+    """
     import pyarrow.parquet as pq
 
-    from leash_ray.reduce import reduce_paths, worth_ray
+    from leash_ray.measure.measuring import measuring_of
+    from leash_ray.problems_file import read_problems
 
-    paths = [run.completions]
-    estimates = reduce_paths(paths, base=base, trained=trained, zeta=zeta, parallel=worth_ray(paths))
+    measuring = measuring_of(config.measure, zeta, read_problems(run.problems_parquet))
+    estimates = _estimates([run.completions], base, trained, measuring, [*_scores_of(run), *scores])
     support = estimates.to_json()
     with atomic_path(run.per_problem_parquet) as tmp:
         pq.write_table(estimates.per_problem, tmp)
@@ -192,16 +207,55 @@ def reduce_run(run: RunDir, config: RunConfig, base: str, trained: str, zeta: fl
     return support
 
 
-def reduce_tables(paths: Sequence[Path], base: str, trained: str, zeta: float) -> dict[str, Any]:
-    """Estimates of any completions tables; where the only path is a run, they are also written into it."""
-    from leash_ray.reduce import reduce_paths, worth_ray
+def reduce_tables(
+    paths: Sequence[Path],
+    base: str,
+    trained: str,
+    zeta: float,
+    changes: Mapping[str, Any] | None = None,
+    problems: Path | None = None,
+    scores: Sequence[Path] = (),
+) -> dict[str, Any]:
+    """Estimates of any completions tables; where the only path is a run, they are also written into it.
 
+    Args:
+        changes: keys of the config's ``measure`` section.
+        problems: what is known of the problems of tables without a run (:mod:`leash_ray.measure.problems`).
+        scores: scores tables, for perplexities.
+    """
+    changed = {f"measure.{key}": value for key, value in (changes or {}).items()}
     if len(paths) == 1 and (paths[0] / "run.json").is_file():
         run = RunDir.open(paths[0])
+        config = parse_config(run.config, str(run.config_yaml), changed)
         with run.hold():
-            return reduce_run(run, parse_config(run.config, str(run.config_yaml)), base, trained, zeta)
-    parallel = worth_ray(paths)
-    return reduce_paths(paths, base=base, trained=trained, zeta=zeta, parallel=parallel).to_json()
+            return reduce_run(run, config, base, trained, zeta, scores)
+    from leash_ray.config import merged, validate
+    from leash_ray.measure.measuring import measuring_of
+    from leash_ray.measure.problems import read_known_problems
+    from leash_ray.measure.settings import MeasureConfig
+
+    settings = validate(MeasureConfig, merged({}, changes or {}), "leash reduce")
+    known = read_known_problems(problems) if problems else []
+    return _estimates(paths, base, trained, measuring_of(settings, zeta, known), scores).to_json()
+
+
+def _estimates(
+    paths: Sequence[Path], base: str, trained: str, measuring: "Measuring", scores: Sequence[Path]
+) -> "Estimates":
+    from leash_ray.reduce import reduce_paths, worth_ray
+
+    found = reduce_paths(paths, base=base, trained=trained, measuring=measuring, parallel=worth_ray(paths))
+    if not scores:
+        return found
+    from leash_ray.measure.scores import perplexity_json, read_scores
+
+    groups = dict(zip(*(found.per_problem[c].to_pylist() for c in ("problem_id", "group")), strict=True))
+    return replace(found, perplexity=perplexity_json(read_scores(scores), groups, base=base, trained=found.trained))
+
+
+def _scores_of(run: RunDir) -> list[Path]:
+    folder = run.path / "scores"
+    return parquet_files(folder) if folder.is_dir() else []
 
 
 def flat(support: Mapping[str, Any]) -> dict[str, float]:
@@ -214,6 +268,8 @@ def flat(support: Mapping[str, Any]) -> dict[str, float]:
                 walk(f"{prefix}/{key}" if prefix else str(key), inner)
         elif isinstance(value, int | float) and not isinstance(value, bool):
             found[prefix] = value
+        elif isinstance(value, list) and len(value) == 2 and all(isinstance(v, int | float) for v in value):
+            found[f"{prefix}/low"], found[f"{prefix}/high"] = value
 
     walk("", {k: support[k] for k in ("n_problems", "k", "epsilon", "support", "policies")})
     return found

