@@ -211,6 +211,21 @@ def test_a_verifier_that_comes_later_is_loaded_behind_the_fence_and_in_its_own_t
         workers.close()
 
 
+def test_what_is_loaded_behind_the_fence_needs_no_folder_in_the_users_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "MPLCONFIGDIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    workers = Workers(VerifyConfig(), fenced=True)
+    try:
+        workers.judge([Item("math", "1", "1")])
+        countdown = Item("reasoning_gym:countdown", '{"numbers": [2, 3, 9], "target": 21}', "9*2+3")
+        assert [j.verdict for j in workers.judge([countdown])] == [C]
+    finally:
+        workers.close()
+
+
 def test_processes_that_cannot_start_fail_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("leash_ray.verify.zygote._BOOT", "raise SystemExit(3)")
     workers = Workers(VerifyConfig(), fenced=True)

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from leash_ray.errors import RunFailed
 from leash_ray.verify.worker import Limits, detach, load, work
 
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from leash_ray.verify.zygote import main; main()"
+# sympy imports matplotlib, which makes a folder for itself if it has none, and behind the fence it cannot.
+_MATPLOTLIB = {"MPLCONFIGDIR": tempfile.gettempdir()}
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -40,7 +43,7 @@ class Zygote:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
-                env={**dict.fromkeys(_ONE_THREAD, "1"), **os.environ},
+                env={**dict.fromkeys(_ONE_THREAD, "1"), **_MATPLOTLIB, **os.environ},
             )
 
     def fork(self, pipe: socket.socket, verifiers: Sequence[str], limits: Limits, fenced: bool) -> int:
