@@ -77,6 +77,13 @@ def test_groups_partition_problems_and_swap_with_the_policies(solved: list[tuple
     assert (math.isnan(nscr) and math.isnan(swapped)) or nscr == -swapped
 
 
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1))
+def test_a_problem_that_both_solve_never_lowers_retention_nor_raises_discovery(solved: list[tuple[bool, bool]]) -> None:
+    one, more = (problem_support(*zip(*rows, strict=True)).metrics() for rows in (solved, [*solved, (True, True)]))
+    assert math.isnan(one["SRR"]) or more["SRR"] >= one["SRR"]
+    assert math.isnan(one["NDR"]) or more["NDR"] <= one["NDR"]
+
+
 def test_answers() -> None:
     base, trained = {("p", "1+2"), ("p", "2+1"), ("q", "7")}, {("p", "2+1"), ("q", "8"), ("r", "7"), ("r", "8")}
     assert answer_support(base, trained) == Support(P=1, E=3, S=2, O=None)

@@ -61,6 +61,7 @@ def measure(pair: Pair, found_by: Pair, how: Measuring) -> Measured:
         group={
             "confidence": level,
             "n_clusters": n_clusters,
+            "above_guessing": how.config.above_guessing,
             "soft_support": soft_json(soft, found),
             "difference": {**curve_changes, **mean_changes},
             "entropy_quadrants": quadrants_json(pair, means),
