@@ -51,12 +51,13 @@ FIXED = {
     "judge": [("judge", '{"question": "Who reached the South Pole first?", "answer": "Roald Amundsen"}')],
     "python": [("python:operator:eq", "unguessable 7b3f")],
     "code": [
-        ("code", '{"inputs": ["1 2\\n"], "outputs": ["3\\n"]}'),
+        ("code", '{"tests": [{"input": "1 2\\n", "output": "3\\n"}]}'),
+        ("code", '{"tests": [{"input": "[1, 2]", "output": "3"}], "function": "total"}'),
     ],
 }  # fmt: skip
 ONLY_READ = {"judge"}
 """Judging these asks a model."""
-N_CODE = 200
+N_CODE = 4000
 """At most so many of the texts go to ``code``: each starts a sandbox."""
 
 _TOWERS = (
