@@ -32,6 +32,10 @@ class Verdict(StrEnum):
     """The verifier failed or was killed: neither right nor wrong; it can be verified again."""
 
 
+GUESS_RATE = "guess_rate"
+"""Key of a problem's metadata: the chance that a blind guess is right, where its task knows it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One prompt with a verifier."""

@@ -236,6 +236,8 @@ def test_settings_from_problems() -> None:
     assert measuring_of(MeasureConfig(guess_rate=0.5), 0.05, problems).guess == dict.fromkeys(
         (p.id for p in problems), 0.5
     )
+    told = problem("aime", "7", guess_rate=0.002)
+    assert measuring_of(MeasureConfig(), 0.05, [told]).guess == {told.id: 0.002}
     with pytest.raises(UsageError, match="its keys: family"):
         measuring_of(MeasureConfig(cluster_by="famly"), 0.05, problems)
     with pytest.raises(UsageError, match="guess_rate"):

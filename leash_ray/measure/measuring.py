@@ -8,7 +8,7 @@ from leash_ray.errors import UsageError
 from leash_ray.measure.pair import Ints
 from leash_ray.measure.settings import MeasureConfig
 from leash_ray.stats.bootstrap import Resampling
-from leash_ray.types import Problem
+from leash_ray.types import GUESS_RATE, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,15 @@ def measuring_of(config: MeasureConfig, zeta: float, problems: Iterable[Problem]
 
 
 def guess_rate(problem: Problem, config: MeasureConfig) -> float:
-    """Chance that a blind guess is right; NaN: unknown. The config's word goes before the verifier's."""
+    """Chance that a blind guess is right; NaN: unknown. The config's word goes before the task's, and that before the
+    verifier's."""
     from leash_ray.verify.kinds import kind_of
 
     given = config.guess_rate.get(problem.task) if isinstance(config.guess_rate, dict) else config.guess_rate
     if given is not None:
         return given
+    if isinstance(told := problem.metadata.get(GUESS_RATE), float):
+        return told
     if not problem.verifier:
         return math.nan
     known = kind_of(problem.verifier).guess_rate(problem.reference)

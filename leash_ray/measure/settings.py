@@ -21,7 +21,7 @@ class MeasureConfig(Section):
     cluster_by: str | None = None
     """Key of the problems' metadata: problems with an equal value (variants of one problem) are resampled together."""
     guess_rate: Rate | dict[str, Rate] | None = None
-    """Chance that a blind guess is right, for all tasks or by task (AIME's 000 to 999: 0.001). Multiple choice knows
-    its own."""
+    """Chance that a blind guess is right, for all tasks or by task. Multiple choice and the shape ``aime`` know their
+    own."""
     above_guessing: bool = False
     """Count a problem as found only where a policy solves it more often than guessing would, at level zeta."""

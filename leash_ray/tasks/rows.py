@@ -13,7 +13,7 @@ from leash_ray.tasks.shapes import SHAPES, Shape
 from leash_ray.tasks.sources import Row
 from leash_ray.tasks.spec import RowsSpec
 from leash_ray.tasks.templates import render, template_of
-from leash_ray.types import Problem
+from leash_ray.types import GUESS_RATE, Problem
 from leash_ray.verify.spec import VerifierSpec
 
 log = logging.getLogger("leash_ray.tasks")
@@ -104,12 +104,13 @@ class _Loader:
             prompt = render(template, {"question": content.question, **content.slots})
         except UsageError as e:
             raise UsageError(f"{row.where}: {e}") from e
+        guess = {} if shape.guess_rate is None else {GUESS_RATE: shape.guess_rate}
         problem = Problem.make(
             task=_FAMILY,
             prompt=prompt,
             verifier=str(verifier),
             reference=content.reference,
-            metadata={row.unit: row.number, **self._metadata(row)},
+            metadata={row.unit: row.number, **guess, **self._metadata(row)},
             key=content.key,
         )
         return replace(problem, task=spec.label), content

@@ -30,6 +30,8 @@ class Shape:
     """Whether a row can be asked in text and judged."""
     verifier_of: Callable[[Row], str] | None = None
     """The verifier of a row, where the file mixes kinds."""
+    guess_rate: float | None = None
+    """Chance that a blind guess is right, where the answers' form gives it; kept as metadata of that name."""
     source: str = field(default="", compare=False)
     """Where the file is."""
 
@@ -130,6 +132,7 @@ SHAPES: dict[ShapeName, Shape] = {
         verifier="math",
         columns={"question": ("problem", "question", "Problem"), "answer": ("answer", "Answer")},
         metadata=("id", "ID", "year"),
+        guess_rate=1 / 1000,  # 000 to 999
         source="math-ai/aime24 or math-ai/aime25, split test",
     ),
     "amc": Shape(
