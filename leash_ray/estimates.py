@@ -36,6 +36,7 @@ from leash_ray.measure.series import checkpoints_of, series_json
 from leash_ray.measure.soft import above_epsilon, epsilons
 from leash_ray.reducers import NATS_UNIT, Reduced
 from leash_ray.stats.passk import mean_over_problems, pass_at_k, powers_of_two_up_to
+from leash_ray.stats.richness import richness
 from leash_ray.stats.support import Support, epsilon, problem_support
 from leash_ray.types import Verdict
 
@@ -159,7 +160,7 @@ class Estimates:
     completions, k as of ``overall``), and for both policies (suffix _base and _trained), over all n of them: n, c,
     first_correct (null: none), distinct_answers, distinct_correct_answers (null: unknown), answer_entropy (nats; null:
     unknown), above_epsilon (probability that p > epsilon, the problem's own), token_entropy and surprisal (nats a
-    token; null: unknown)."""
+    token; null: unknown), and where correct answers are known chao1 with its interval (chao1_low, chao1_high)."""
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``leash reduce --json`` prints; undefined is None."""
@@ -351,8 +352,12 @@ def _per_problem(paired: pl.DataFrame, answers: pl.DataFrame, k: int, zeta: floa
         added[f"above_epsilon_{name}"] = above
         added[f"token_entropy_{name}"] = of.token_entropy
         added[f"surprisal_{name}"] = of.nats / np.where(of.tokens > 0, of.tokens, np.nan)
+    if pair.correct is not None:
+        for name, of, count in zip(SIDES, pair.sides, pair.correct.correct, strict=True):
+            rich = richness(count, pair.correct.problem, of.n)
+            added |= {f"chao1_{name}": rich.chao1, f"chao1_low_{name}": rich.low, f"chao1_high_{name}": rich.high}
     frame = paired.select(columns).with_columns(**added)
-    return frame.with_columns(pl.col("^(answer_entropy|token_entropy|surprisal)_.*$").fill_nan(None)).to_arrow(
+    return frame.with_columns(pl.col("^(answer_entropy|token_entropy|surprisal|chao1).*$").fill_nan(None)).to_arrow(
         compat_level=pl.CompatLevel.oldest()
     )
 

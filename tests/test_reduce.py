@@ -100,13 +100,15 @@ def test_per_problem(folder: Path) -> None:
         for side in ("base", "trained")
     ] + ["epsilon"] + [
         f"{name}_{side}" for side in ("base", "trained") for name in ("above_epsilon", "token_entropy", "surprisal")
-    ]
+    ] + [f"{name}_{side}" for side in ("base", "trained") for name in ("chao1", "chao1_low", "chao1_high")]
     row = table.filter(pc.equal(table["problem_id"], "S")).to_pylist()[0]
     assert row["answer_entropy_trained"] == pytest.approx(1.6094379124)
     assert row["epsilon"] == pytest.approx(2.995732 / 4)  # by the fewer samples
     assert 0 < row["above_epsilon_trained"] < row["above_epsilon_base"] < 1
     assert (row["surprisal_trained"], row["token_entropy_trained"]) == (0.25, None)
-    later = ("answer_entropy", "token_entropy", "surprisal", "epsilon", "above_epsilon")
+    # One answer, seen twice: nothing seems unseen. The trained policy found none: nothing can be said.
+    assert (row["chao1_base"], row["chao1_low_base"], row["chao1_low_trained"]) == (1.0, 1.0, None)
+    later = ("answer_entropy", "token_entropy", "surprisal", "epsilon", "above_epsilon", "chao1")
     assert {c: v for c, v in row.items() if not c.startswith(later)} == {
         "problem_id": "S",
         "task": "t",

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from leash_ray.stats.mcnemar import mcnemar, mcnemar_p, share_interval
+from leash_ray.stats.mcnemar import clustered_p, mcnemar, mcnemar_p, share_interval
 
 
 def test_every_outcome_of_a_few_coins() -> None:
@@ -92,3 +92,22 @@ def test_bad_arguments_name_the_fix() -> None:
         mcnemar(1, 2, interval="wald")
     with pytest.raises(ValueError, match="between 0 and 1"):
         mcnemar(1, 2, level=95)
+
+
+def test_clusters_of_one_unit_are_mcnemars_test() -> None:
+    for e, s in ((0, 0), (3, 0), (2, 7), (60, 41), (0, 200)):
+        assert clustered_p([1] * e + [-1] * s + [0] * 5) == pytest.approx(float(mcnemar_p(e, s)), rel=1e-9)
+
+
+def test_clusters_by_enumeration_of_all_signs() -> None:
+    for net in ([3, -1, 2], [5], [2, 2, -2, 1, -4], [1, 1, 1, -7], [0, 0]):
+        sums = [
+            abs(sum(x * y for x, y in zip(net, signs, strict=True)))
+            for signs in itertools.product((1, -1), repeat=len(net))
+        ]
+        assert clustered_p(net) == pytest.approx(np.mean(np.array(sums) >= abs(sum(net))))
+
+
+def test_a_whole_cluster_is_one_piece_of_evidence() -> None:
+    assert clustered_p([-40]) == 1.0  # as likely the other way round
+    assert clustered_p([-40] * 5) == pytest.approx(2 / 2**5)

@@ -137,8 +137,8 @@ def crossing_json(curves: list[Curve], found: Mapping[str, Intervals]) -> dict[s
     direction = int(crossing([int(k) for k in curve.at], *means).direction)
     words = {-1: "base overtakes", 0: "none", 1: "trained overtakes"}
     return {
-        "k": number(at.value[0]),
-        "ci": interval(at.low[0], at.high[0]),
+        "k": number(round(at.value[0], 9)),
+        "ci": interval(round(at.low[0], 9), round(at.high[0], 9)),
         "direction": words[direction],
         "share_of_replicates": float(at.defined[0]),
     }

@@ -15,7 +15,8 @@ from leash_ray.measure.json import interval, number
 from leash_ray.measure.pair import SIDES, Floats, Ints, Pair, within
 from leash_ray.stats.behaviour import behaviour
 from leash_ray.stats.bootstrap import Intervals
-from leash_ray.stats.mcnemar import mcnemar_p
+from leash_ray.stats.hypergeometric import hit, miss
+from leash_ray.stats.mcnemar import clustered_p
 from leash_ray.stats.null import label_null, split_half_floor
 from leash_ray.stats.small_counts import SMALL, jeffreys_support
 from leash_ray.stats.support import METRICS, support_metrics
@@ -50,6 +51,13 @@ def units_of(pair: Pair) -> list[Units]:
         n = base.n[correct.problem], trained.n[correct.problem]
         found.append(Units("answer", correct.problem, n, correct.correct, correct.before))
     return found
+
+
+def _net(units: Units, pair: Pair) -> Ints:
+    """Gained minus lost units of each cluster."""
+    base, trained = (within(first, pair.k).astype(np.int64) for first in units.first)
+    of = units.problem if pair.clusters is None else pair.clusters[units.problem]
+    return np.bincount(of, weights=trained - base).astype(np.int64)
 
 
 def _metrics(means: Floats) -> Floats:
@@ -95,7 +103,7 @@ def support_json(
         "ci_method": method,
         "null": _null_json(units, pair.k, E, S) if labels_may_move else None,
         "noise_floor": _floors(units) if labels_may_move else None,
-        "mcnemar_p": float(mcnemar_p(E, S)),
+        "mcnemar_p": clustered_p(_net(units, pair)),
         "behaviour": {**asdict(shown), "possible": list(shown.possible)},
         "sweep": {
             "k": sweep.ks.tolist(),
@@ -134,12 +142,18 @@ def _null_json(units: Units, k: int, E: int, S: int) -> dict[str, Any]:
 
 
 def _floors(units: Units) -> dict[str, Any] | None:
-    """Each policy against itself: E (and as much S) between two halves of its samples; None where they are too few."""
+    """Each policy against itself: E (and as much S) between two halves of its samples, and E and S between the policies
+    at as many samples, over all orders; None where they are too few."""
     h = min(int(n.min()) for n in units.n) // 2 if len(units.problem) else 0
     if h < 1:
         return None
     floors = {s: split_half_floor(n, c, h) for s, n, c in zip(SIDES, units.n, units.c, strict=True)}
-    return {"k": h, **{s: {"E": f.expected, "S": f.expected, "sd": f.sd} for s, f in floors.items()}}
+    found, missed = ([f(n, c, h) for n, c in zip(units.n, units.c, strict=True)] for f in (hit, miss))
+    return {
+        "k": h,
+        **{s: {"E": f.expected, "S": f.expected, "sd": f.sd} for s, f in floors.items()},
+        "policies": {"E": float(missed[0] @ found[1]), "S": float(found[0] @ missed[1])},
+    }
 
 
 def _counts_json(counts: Counts) -> dict[str, list[float | None]]:

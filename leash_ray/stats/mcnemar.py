@@ -8,6 +8,10 @@ Assumptions: units change sides independently; P and O say nothing. It asks whet
 other, not whether it moved more than chance alone moves it (for that see :mod:`leash_ray.stats.null`). Given E + S, the
 label-permutation null has this law too, so the test is valid under it as well.
 
+Where units come in clusters (the answers of a problem, the variants of one), they change sides together. Then whole
+clusters change sign: under the null the net change E_i - S_i of a cluster is as likely to have been its negative, and
+:func:`clustered_p` is the exact law of the sum. With one unit a cluster it is McNemar's test.
+
 Degenerate cases: with E + S = 0 nothing changed sides: p is 1, the share is NaN and its interval [0, 1].
 """
 
@@ -65,6 +69,30 @@ def mcnemar_p(E: ArrayLike, S: ArrayLike, *, mid: bool = False) -> NDArray[np.fl
         beyond = np.where(more < total, special.betainc(more + 1.0, np.maximum(total - more, 1), 0.5), 0.0)
         tail = (tail + beyond) / 2
     return np.asarray(np.minimum(1.0, 2 * tail))
+
+
+def clustered_p(net: ArrayLike) -> float:
+    """Two-sided exact p-value of the net changes of clusters: P(|sum of ± net_i| >= |sum of net_i|), signs at random.
+
+    Args:
+        net: E - S of each cluster, integers, [clusters].
+    """
+    net_C = np.asarray(net, dtype=np.int64)
+    sizes, number = np.unique(np.abs(net_C[net_C != 0]), return_counts=True)
+    law = np.ones(1)  # of the sum of size * (number of pluses), from 0 up
+    for size, n in zip(sizes.tolist(), number.tolist(), strict=True):
+        spread = np.zeros(size * n + 1)
+        spread[::size] = special.comb(n, np.arange(n + 1)) if n < 50 else np.exp(_log_comb(n))
+        law = np.convolve(law, spread / spread.sum())
+    total = int((sizes * number).sum())
+    distance = np.abs(2 * np.arange(len(law)) - total)
+    return float(min(1.0, np.sort(law[distance >= abs(int(net_C.sum()))]).sum()))
+
+
+def _log_comb(n: int) -> NDArray[np.float64]:
+    k = np.arange(n + 1)
+    log = special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1)
+    return np.asarray(log - log.max())
 
 
 def share_interval(

@@ -16,7 +16,9 @@ variables is the Poisson binomial.
 
 Assumptions: a problem's samples are exchangeable within and, under the null, between the policies. That null says that
 *nothing* changed. A policy that is merely right more often breaks it too: small p_E or p_S says that so much expansion
-or shrinkage is more than the noise of sampling, not by which probability it came about.
+or shrinkage is more than the noise of sampling, not by which probability it came about. p_net tests the same null by
+E - S, and rejects it also where units changed sides both ways, as many gained as lost: which way reach moved is for
+McNemar's test (:mod:`leash_ray.stats.mcnemar`) and the interval of NSCR.
 
 Units must be independent. Problems are. Distinct answers of one problem share its samples: a sample that is one answer
 is not another. Expected counts stay exact (expectation is linear). E, S and E-S of a problem's answers vary *less* than
