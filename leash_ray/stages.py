@@ -268,7 +268,7 @@ def flat(support: Mapping[str, Any]) -> dict[str, float]:
                 walk(f"{prefix}/{key}" if prefix else str(key), inner)
         elif isinstance(value, int | float) and not isinstance(value, bool):
             found[prefix] = value
-        elif isinstance(value, list) and len(value) == 2 and all(isinstance(v, int | float) for v in value):
+        elif isinstance(value, list) and "ci" in prefix.split("/"):
             found[f"{prefix}/low"], found[f"{prefix}/high"] = value
 
     walk("", {k: support[k] for k in ("n_problems", "k", "epsilon", "support", "policies")})

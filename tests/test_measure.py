@@ -274,3 +274,14 @@ def test_perplexity_by_hand(tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text('{"policy": "base"}\n')
     with pytest.raises(UsageError, match="lacks problem_id, n_tokens, logprob_sum"):
         read_scores([tmp_path / "bad.jsonl"])
+
+
+def test_the_monitor_gets_numbers_with_the_ends_of_their_intervals() -> None:
+    from leash_ray.stages import flat
+
+    out = measured(random_pair(4))
+    names = flat(out)
+    assert names["support/problem/S"] == out["support"]["problem"]["S"]
+    low, high = out["policies"]["base"]["ci"]["pass_at_k"]["2"]
+    assert (names["policies/base/ci/pass_at_k/2/low"], names["policies/base/ci/pass_at_k/2/high"]) == (low, high)
+    assert all(isinstance(value, int | float) for value in names.values())
