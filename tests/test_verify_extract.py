@@ -12,7 +12,6 @@ from leash_ray.verify.extract import (
     by_pattern,
     last_answer_tag,
     last_boxed,
-    last_phrase,
     opens_thinking,
 )  # fmt: skip
 
@@ -106,22 +105,6 @@ def test_boxes_are_those_in_no_other() -> None:
 )
 def test_the_last_tag(text: str, expected: str | None) -> None:
     assert last_answer_tag(text) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("The answer is 5.", "5."),
-        ("The answer is 5. No, the answer is 6.", "6."),
-        ("#### 5", "5"),
-        ("**Answer:** 7\nbye", "7"),
-        ("Final answer:\n\n 8\nbye", "8"),
-        ("the answer", None),
-        ("The answer is", None),
-    ],
-)
-def test_the_line_after_the_last_phrase(text: str, expected: str | None) -> None:
-    assert last_phrase(text) == expected
 
 
 def test_a_pattern_gives_its_first_group_or_all_and_is_given_up_when_it_takes_too_long() -> None:

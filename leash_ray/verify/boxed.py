@@ -157,7 +157,9 @@ def _suffix(after: str) -> tuple[str, int]:
 _DENIED_BEFORE = re.compile(
     r"\b(?:not|isn't|isn’t|wasn't|never|neither|nor|cannot be|can't be|can’t be|rather than|instead of|except|unlike"
     r"|wrong(?:ly)?|incorrect(?:ly)?|exclud\w{1,4}|eliminat\w{1,4}|rul(?:e|es|ed|ing) out)"
-    r"(?: (?:just|simply|the|exactly|answer|option|choice|equal to|be|is)){0,3}[^\w.!?;\n]{0,9}\Z",
+    r"(?: (?:just|simply|the|exactly|answer|option|choice|equal to|be|is)){0,3}[^\w.!?;\n]{0,9}\Z"
+    r"|\b(?:mistake|error|trap|tempting|temptation)(?: here)?(?: (?:is|was|would be))? to (?:\w{1,12} ){0,2}?"
+    r"(?:answer|say|write|conclude|get|think|choose|give)\b[^\w.!?;\n]{0,9}\Z",
     re.IGNORECASE,
 )
 _DENIED_AFTER = re.compile(

@@ -36,10 +36,6 @@ _TAGS = {
 }
 # A backslash takes the next character with it, so that \{ is no brace.
 _BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
-_PHRASE = re.compile(
-    r"(?:####|answer(?:\*\*)?\s{0,9}(?:is|:|=)(?:\*\*)?|answer\*\*)[ \t:]{0,9}",
-    re.IGNORECASE,
-)
 
 
 def opens_thinking(prompt: str) -> bool:
@@ -125,14 +121,6 @@ def last_tag(text: str, name: Literal["answer", "solution"]) -> tuple[int, int] 
     end = last_match(closes, text)
     start = last_match(opens, text, end.start()) if end else None
     return (start.end(), end.start()) if start and end else None
-
-
-def last_phrase(text: str) -> str | None:
-    """The rest of the line after the last "answer is", "answer:" or ``####``, or the next line where that is empty;
-    None if there is none."""
-    match = last_match(_PHRASE, text)
-    lines = text[match.end() :].lstrip().splitlines() if match else []
-    return lines[0] if lines else None
 
 
 def by_pattern(text: str, pattern: str) -> str | None:

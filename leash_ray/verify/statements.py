@@ -24,15 +24,17 @@ _BOLD = re.compile(
 _STARS = re.compile(r"\*\*\*?")
 _STATEMENT = re.compile(
     r"\b(?:answer|(?:correct|right|best) (?:option|choice|letter))\b(?: to (?:the|this) (?:question|problem))?"
-    r"(?:\*\*|__)?[ \t]{0,3}"
-    r"(?:(?:would|should|must) be\b|is\b|:|=)(?:\*\*(?=\s))?[ \t]{0,3}(?:therefore\b|thus\b|:)?",
-    re.IGNORECASE,
+    r"(?:\*{1,3}|__?)?[ \t]{0,3}"
+    r"(?:(?:would|should|must) be\b|is\b|:|=)(?:\*\*(?=\s))?[ \t]{0,3}(?:therefore\b|thus\b|:)?"
+    r"|^[*_#> \t]{0,9}ans(?:\.(?=\s)|(?:\*\*)?:(?:\*\*)?)[ \t]{0,3}",
+    re.IGNORECASE | re.MULTILINE,
 )
 # What stands right before, in the same sentence: a supposition, or an answer that is called wrong.
 _SUPPOSED = re.compile(
     r"\b(?:if|suppos\w{1,4}|assum\w{1,4}|whether|unless|doubt\w{0,3}|cannot say|not think|n't think)\b[^.!?\n]*\Z"
     r"|\b(?:might|may|could) (?:say|think|argue|guess|expect)\b[^.!?\n]*\Z"
-    r"|\b(?:some|many|most|people|students?)\b(?: \w{1,15}){0,2} (?:say|think|argue|believe|claim|guess|expect)s?\b"
+    r"|\b(?:some|many|most|people|students?|every(?:one|body)|others|they)\b(?: \w{1,15}){0,2}"
+    r" (?:say|think|argue|believe|claim|guess|expect)s?\b"
     r"[^.!?\n]*\Z"
     r"|\b(?:wrong|incorrect|false|tempting|naive|trap|previous|initial|possible|plausible|alternative|student's) \Z",
     re.IGNORECASE,
@@ -105,6 +107,29 @@ def last_conclusions(text: str) -> list[str]:
     return [said for said in found if _VALUE.fullmatch(said)]
 
 
+_CONNECTIVE = re.compile(
+    r"[\s*_#>]{0,9}(?:(?:so|thus|hence|therefore|finally|result(?=\s?:)|solution(?=\s?:))\b|#{4}(?=\s))\s?[,:]?[*_]{0,3}\s{1,3}"
+    r"(?=\S)",
+    re.IGNORECASE,
+)
+_PREFACE = re.compile(
+    r"\s*(?:(?:so|thus|hence|therefore),?\s{1,3})?(?:(?:the|my|our)\s{1,3})?(?:(?:final|correct)\s{1,3})?answers?"
+    r"(?:\s{1,3}(?:is|are)\b\s?:?|\s?:)\s*(?=\S)",
+    re.IGNORECASE,
+)
+
+
+def without_connective(line: str) -> str:
+    """A line without a word that only leads to what it says: "Therefore, x = 5", "Result: 5", ``#### 5``."""
+    return _CONNECTIVE.sub("", line, count=1) if _CONNECTIVE.match(line) else line
+
+
+def without_preface(said: str) -> str:
+    """A marked answer without the words that call it one: "The answer is 5"."""
+    found = _PREFACE.match(said)
+    return said[found.end() :] if found else said
+
+
 def last_lines(text: str, n: int) -> list[str]:
     """The last ``n`` lines that are not empty, the very last first."""
     lines: list[str] = []
@@ -123,7 +148,7 @@ _SUBJECT = (
 )
 _TAKEN_BACK = re.compile(
     r"\b(?:wait|hold on|actually|(?:scratch|strike) that|never ?mind|oops|sorry|apolog\w{1,6}|correction|hmm+"
-    r"|on (?:second thoughts?|reflection)|(?:made|was|is|'s) an? (?:\w{1,20} )?(?:mistake|error)"
+    r"|(?:up)?on (?:second thoughts?|(?:\w{1,12} )?reflection)|(?:made|was|is|'s) an? (?:\w{1,20} )?(?:mistake|error)"
     r"|my (?:mistake|error|bad)|reconsider|not (?:sure|certain)|unsure|unclear"
     r"|(?:can ?not|can't|could not|couldn't) (?:decide|tell|determine)"
     r"|(?:could|might|may) (?:also|well|both|all) be|or (?:maybe|perhaps|possibly|rather|else)|(?:do not|don't) know"
@@ -141,7 +166,8 @@ _TAKEN_BACK = re.compile(
     r"(?:wrong|incorrect|mistaken|impossible|false|not (?:quite )?(?:right|correct|true|possible|valid))"
     rf"|{_SUBJECT} (?:can ?not|can't) be(?: right| correct| true|[,.;!\n]|\Z)"
     rf"|{_SUBJECT} (?:isn't|wasn't) (?:right|correct|true)"
-    r"|(?:that|this|it) (?:does not|doesn't|did not|didn't) (?:match|work|fit|satisfy|check|add|hold|make sense)"
+    r"|(?:that|this|it|which) (?:(?:does not|doesn't|did not|didn't) (?:match|work|fit|satisfy|check|add|hold"
+    r"|make sense)|fail(?:s|ed)(?! to))"
     r"|(?:but|however),? (?:\w{1,20} ){0,3}contradict\w{0,4})(?![A-Za-z])"
     r"|(?:\A\s{1,5}|[.!?\n(]\s{0,5}|\b(?:oh|but|ah|ok|okay),? )(?:no|nope)[,.!]",
     re.IGNORECASE,
@@ -176,6 +202,24 @@ _NEW_TURN = re.compile(
     r"|<\|im_start\|>",
     re.IGNORECASE,
 )
+
+
+_HEADING = r"\n\s{0,9}(?:#{1,4} ?|\*\*)?"
+_NEXT_TURN = re.compile(
+    rf"{_HEADING}(?:(?P<chat>user|human)|question|problem|instruction|q)(?:\*\*)?:"
+    r"|(?P<special>(?:<\|im_start\|>|<\|start_header_id\|>)\s{0,3}user\b|<\|user\|>)",
+    re.IGNORECASE,
+)
+_ITS_ANSWER = re.compile(rf"{_HEADING}(?:answer|solution|response|a)(?:\*\*)?:", re.IGNORECASE)
+
+
+def first_turn(text: str) -> str | None:
+    """What a text says before a model that ran on makes up another user's turn, or another question and its answer,
+    with the headings of few-shot prompts; None where it does neither."""
+    found = _NEXT_TURN.search(text)
+    if found is None or not (found["chat"] or found["special"] or _ITS_ANSWER.search(text, found.end())):
+        return None
+    return text[: found.start()]
 
 
 def same_turn(after: str) -> str:

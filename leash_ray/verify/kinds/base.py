@@ -14,11 +14,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from leash_ray.errors import UsageError
 from leash_ray.types import Verdict
-from leash_ray.verify.extract import body, by_pattern
+from leash_ray.verify.extract import UNMARKED, body, by_pattern
 from leash_ray.verify.marked import Marked, last_marked
 from leash_ray.verify.settings import VerifyConfig
 from leash_ray.verify.spec import VerifierSpec
-from leash_ray.verify.statements import Statement, last_conclusions, last_statement, retracted, same_turn, states
+from leash_ray.verify.statements import (
+    Statement,
+    first_turn,
+    last_conclusions,
+    last_statement,
+    retracted,
+    same_turn,
+    states,
+)
 
 _BEGUN = re.compile(r"<answer>|<solution>|\\boxed\s?\{", re.IGNORECASE)
 _GOES_ON = re.compile(r"\w|[-+*/^'’]|[.,]\d|,? (?:or|and)\b|[,;/] ?(?:or |and )?\S{1,12}\Z| [-+*/^=]")
@@ -81,6 +89,8 @@ class Kind:
     options: Any
 
     lane: ClassVar[Lane] = "fenced"
+    runs_on: ClassVar[bool] = True
+    """Whether headings such as "Question:" in a completion can begin another question (in a program they do not)."""
     Options: ClassVar[type[Options]] = Options
 
     @classmethod
@@ -132,7 +142,17 @@ class Kind:
         text, thought = said
         if self.options.pattern and (found := by_pattern(text, self.options.pattern)) is not None:
             return self.reading(found, "pattern")
-        return self.find(text, thought)
+        return self._before_next_turn(text, thought) or self.find(text, thought)
+
+    def _before_next_turn(self, text: str, thought: bool) -> Reading | None:
+        """The answer of a text that runs on to another question: its own, and not the last one. None where it does not
+        run on, or gave no clear answer before."""
+        if not self.runs_on or (turn := first_turn(text)) is None:
+            return None
+        reading = self.find(turn, thought)
+        if reading is None or (reading.stage in UNMARKED and reading.stage != "phrase"):
+            return None
+        return reading._replace(delimited=True)
 
     def find(self, text: str, thought: bool) -> Reading | None:
         """The answer in what was said after thinking, by the stages of the kind; None when there is none.

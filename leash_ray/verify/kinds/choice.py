@@ -305,7 +305,30 @@ def _both(reason: str) -> bool:
 _ALONE = re.compile(r"[*_$(\[`]{0,4}([A-Za-z])[*_$)\].`]{0,5}\Z")
 
 
+# A last sentence that names one choice as the right one.
+_RIGHT_ONE = re.compile(
+    r"(?:^|(?<=[.!?]\s))[*_ \t]{0,4}(?i:(?:so|thus|hence|therefore|in conclusion|overall|finally|clearly)[,:]?\s{1,2})?"
+    r"(?i:(?:the )?(?:correct |right |best )?(?:option|choice|answer) )?[*_$(\[]{0,4}(?P<letter>[A-J])[*_$)\]]{0,4}"
+    r" is (?i:(?:therefore|thus|clearly|indeed) )?(?i:correct|the (?:correct|right|best) (?:answer|option|choice|one))"
+    r"[*_]{0,3}[.!]?[*_]{0,3}[ \t]{0,3}$",
+    re.MULTILINE,
+)
+# A text that is one choice with its label and its text: "C. Paris".
+_ONE_CHOICE = re.compile(r"[*_]{0,3}(?:\((?P<round>[A-J])\)|(?P<bare>[A-J])[).:])[*_]{0,3} (?P<rest>[^\n]{1,200})\Z")
+_SPEAKS = re.compile(
+    r"\b(?:or|not|no|none|cannot|wrong|incorrect|false|eliminat\w*|rul(?:e|ed)|[B-J][.):])|n't\b|n’t\b|[?✗✘❌]|[.!]\s",
+    re.IGNORECASE,
+)
+
+
 def _last_line(text: str) -> Reading | None:
+    named = list(_RIGHT_ONE.finditer(text))
+    if named and not text[named[-1].end() :].strip():
+        return (
+            _reading(named[-1]["letter"], "last_line", False, True) if len({n["letter"] for n in named}) == 1 else None
+        )
+    if (one := _ONE_CHOICE.match(text.strip())) and not _SPEAKS.search(one["rest"]):
+        return _reading(f"({one['round'] or one['bare']}) {one['rest']}", "last_line", False, True)
     lines = last_lines(text, 2)
     if not lines or len(lines[0]) > 20 or not _ALONE.match(simple(lines[0])):
         return None

@@ -32,6 +32,7 @@ class Code(Kind):
     """Model-written programs."""
 
     lane: ClassVar[Lane] = "thread"
+    runs_on: ClassVar[bool] = False
     Options: ClassVar[type[Options]] = CodeOptions
 
     def check_reference(self, reference: str) -> None:

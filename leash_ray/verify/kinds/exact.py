@@ -12,7 +12,14 @@ from leash_ray.verify.boxed import denied
 from leash_ray.verify.kinds.base import Judgement, Kind, Options, Reading
 from leash_ray.verify.marked import Marked, last_marked
 from leash_ray.verify.plain import simple, unwrapped
-from leash_ray.verify.statements import last_bold, last_lines, last_statement, without_stars
+from leash_ray.verify.statements import (
+    last_bold,
+    last_lines,
+    last_statement,
+    without_connective,
+    without_preface,
+    without_stars,
+)
 
 
 class ExactOptions(Options):
@@ -80,7 +87,16 @@ class Exact(Kind):
 
     def _last_line(self, text: str) -> Reading | None:
         lines = last_lines(text, 1)
-        return self.reading(lines[0], "last_line", False, True) if lines else None
+        return self.reading(without_connective(lines[0]), "last_line", False, True) if lines else None
+
+    def marked(self, marked: Marked, text: str, fallback: bool = False) -> Reading | None:
+        if (
+            not self.options.strict
+            and marked.stage != "boxed"
+            and (said := without_preface(marked.text)) != marked.text
+        ):
+            marked, fallback = marked._replace(text=said), True
+        return super().marked(marked, text, fallback)
 
     def judge(self, reference: str, content: str) -> Judgement:
         gold = self._gold(reference)

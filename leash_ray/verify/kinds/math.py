@@ -21,6 +21,7 @@ from leash_ray.verify.math.number import is_exact
 from leash_ray.verify.math.prose import Found, answer_in_prose
 from leash_ray.verify.math.reference import read_reference
 from leash_ray.verify.math.shape import parse_shape
+from leash_ray.verify.statements import without_preface
 
 _RIGHT, _WRONG = Verdict.CORRECT, Verdict.INCORRECT
 
@@ -59,9 +60,10 @@ class Math(Kind):
         if marked is None:
             prose = None if strict else answer_in_prose(text)
         else:
-            later = marked.denied or second_thoughts(text[marked.end :], marked.text)
+            later = marked.denied or second_thoughts(text[marked.end :], without_preface(marked.text))
             if later is False:
-                return self.reading(marked.text, marked.stage)
+                said = marked.text if strict or marked.stage == "boxed" else without_preface(marked.text)
+                return self.reading(said, marked.stage, fallback=said != marked.text)
             prose = None if strict or later is True else Found(later, "phrase")
         return None if prose is None else self.reading(prose.text, prose.stage, delimited=False, fallback=True)
 

@@ -14,7 +14,7 @@ from leash_ray.verify.kinds.base import Judgement, Kind, Options, Reading
 from leash_ray.verify.marked import Marked, last_marked
 from leash_ray.verify.plain import simple
 from leash_ray.verify.quantities import Quantity, canonical_quantity, read_quantity
-from leash_ray.verify.statements import Statement, last_lines, last_statement
+from leash_ray.verify.statements import Statement, last_lines, last_statement, without_connective, without_preface
 from leash_ray.verify.units import Mismatch, UnknownUnit, are_units, convert, parse_unit, readable, unit_text, unlatexed
 
 
@@ -74,7 +74,7 @@ class Numeric(Kind):
                 return None
             said = Reading(answer, answer, "phrase", statement.ended, True)
             return self.settled(said, text[statement.end :])
-        lines = [read_quantity(line) for line in last_lines(text, 2)]
+        lines = [read_quantity(without_connective(line)) for line in last_lines(text, 2)]
         if (
             not lines
             or lines[0] is None
@@ -86,6 +86,8 @@ class Numeric(Kind):
     def marked(self, marked: Marked, text: str, fallback: bool = False) -> Reading | None:
         if marked.stage == "boxed":
             marked = marked._replace(text=_with_unit(marked.text, text[marked.end :]))
+        elif not self.options.strict and (said := without_preface(marked.text)) != marked.text:
+            marked, fallback = marked._replace(text=said), True
         return super().marked(marked, text, fallback)
 
     def stated(self, statement: Statement) -> Reading | None:

@@ -75,7 +75,10 @@ _CHANGED_BEFORE = re.compile(
     r"|one of the \w+ is|[0-9][\s]*(?:in|out of|of|to|per|for|through)"
     r"|(?:roots?|factorial|squared?|cubed?|half|multiple|reciprocal|inverse|opposite|negative|power|third|quarter|percent"
     r"|logarithm|sine|cosine) of"
-    r"|(?:wrong|incorrect|mistaken|tempting|naive) (?:answer|value|result|solution)(?: (?:is|was|would be))?:?)\s*\Z",
+    r"|(?:wrong|incorrect|mistaken|tempting|naive|initial) (?:answer|value|result|solution|guess)"
+    r"(?: (?:is|was|would be))?:?"
+    r"|(?:mistake|error|trap|tempting|temptation)(?: here)?(?: (?:is|was|would be))? to (?:\w{1,12} ){0,2}?"
+    r"(?:answer|say|write|conclude|get|think|choose|give)(?: (?:that|it|is|with|it's|the|answer)){0,4})\s*\Z",
     re.IGNORECASE,
 )
 _SUPPOSED = re.compile(

@@ -48,10 +48,10 @@ def concludes_another(text: str, answer: str) -> bool:
     same = bare(answer)
     if canonical_number(alone := bare(line.lstrip("= ") if "\n" in text else line)) is not None:
         return alone != same
-    sentence = ["", *(part for part in SENTENCE_END.split(line) if part.strip())][-1].strip()
+    sentence = ["", *(part for part in SENTENCE_END.split(line) if part.strip())][-1].strip(" \n.,;:)}")
     if _REFUSES.search(sentence):
         return True
-    if not _CLAIMS.search(sentence) or _NO_CLAIM.search(sentence):
+    if not _AFTERTHOUGHT.match(sentence) and (not _CLAIMS.search(sentence) or _NO_CLAIM.search(sentence)):
         return False
     values = {bare(found) for found in _VALUES.findall(sentence)} | {bare(f) for f in _FORMULAS.findall(sentence)}
     concluded = conclusion(sentence)
@@ -62,6 +62,11 @@ _CLAIMS = re.compile(
     rf"\A{CONCLUDES.pattern}|\b(?:it's|it is|that's|(?:should|could|might|may) be|maybe"
     r"|(?:correct|actual|true|real|final|right) \w+ is)\b"
     r"|\A(?:alternatively|however|but|yet|then|rather|update|ans|the (?:result|value|total|sum|solution))\b",
+    re.IGNORECASE,
+)
+_AFTERTHOUGHT = re.compile(
+    r"(?:after|upon|on) (?:\w{1,12} ){0,2}?(?:re-?)?"
+    r"(?:check|think|comput|calculat|consider|correct|review|examin|reflect)\w{0,5},",
     re.IGNORECASE,
 )
 _REFUSES = re.compile(

@@ -14,7 +14,7 @@ from leash_ray.verify.math.sentences import (
     value_stated,
     whole_sentence,
 )
-from leash_ray.verify.statements import last_lines
+from leash_ray.verify.statements import last_lines, without_connective
 
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}\s+[A-Za-z]{2,}")
 _BULLET = re.compile(r"[-*•]\s")
@@ -38,8 +38,8 @@ def answer_in_prose(text: str) -> Found | None:
     line = line.replace("**", "").strip()
     if not line or len(line) > MAX_LINE or line.startswith("~") or _BULLET.match(line):
         return None
-    if not _PROSE.search(line):
-        found = line.rstrip(".,;:").strip()
+    if not _PROSE.search(without_connective(line)):
+        found = without_connective(line).rstrip(".,;:").strip()
         if canonical_number(canonical_math(earlier[:MAX_LINE])) not in (None, canonical_number(canonical_math(found))):
             return None  # values one below the other
         return Found(found, "last_line") if found else None

@@ -38,6 +38,9 @@ DOUBT = re.compile(
 _FILLERS = frozenset({"in", "all", "total", "altogether", "long", "old", "each", "left", "there", "now"})
 
 
+_TRIES = re.compile(r"\b(?:tests?|try|check|consider|let|set|pick|take|plug|substitute|need|want)\b", re.IGNORECASE)
+
+
 class Stated(NamedTuple):
     """What a phrase says the answer is."""
 
@@ -90,7 +93,7 @@ def _after_phrase(said: str) -> str | None:
 
 def conclusion(sentence: str) -> str | None:
     """The value that "Therefore, the sum is 42" ends with."""
-    if not CONCLUDES.match(sentence) or DOUBT.search(sentence):
+    if not CONCLUDES.match(sentence) or DOUBT.search(sentence) or _TRIES.search(sentence):
         return None
     match = _SAYS.search(sentence)
     if not match or not _harmless(match["rest"]):
