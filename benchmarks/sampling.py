@@ -65,11 +65,12 @@ def serve_side(policy, prompts: list[str], n: int, params) -> dict:
 
 
 def pipeline_side(policy, problems: list, config: SamplingConfig) -> dict:
-    from leash_ray.sample import plan_shards, sample_shards
+    from leash_ray.sampling.shard import plan_shards
+    from leash_ray.sampling.stream import sample_shards
     from leash_ray.verify.remote import RemoteVerifier
 
     verifier = RemoteVerifier.start(VerifyConfig())
-    shards = plan_shards(["base"], len(problems), config.n, config.samples_per_shard)
+    shards = plan_shards(["base"], [p.id for p in problems], config.most, config.samples_per_shard)
     with tempfile.TemporaryDirectory() as folder:
 
         def run(name: str, some: list, seed: int) -> int:
@@ -133,7 +134,7 @@ def main() -> None:
     cluster.connect()
     served = deploy({"base": policy}, {"base": model}, "cpu", "benchmark")["base"]
     try:
-        serve = serve_side(served, prompts, config.n, config.params)
+        serve = serve_side(served, prompts, args.n, config.params)
         pipeline = pipeline_side(served, problems, config)
     finally:
         stop(["base"], "benchmark")

@@ -16,9 +16,10 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from leash_ray.errors import UsageError
 from leash_ray.measure.settings import MeasureConfig
 from leash_ray.prompting.settings import PromptingConfig
-from leash_ray.section import NAME, NonNegative, Number, Positive, PositiveInt, Section, Share
+from leash_ray.sampling.settings import BudgetConfig as BudgetConfig
+from leash_ray.sampling.settings import SamplingConfig
+from leash_ray.section import NAME, NonNegative, Number, Positive, PositiveInt, Section
 from leash_ray.tasks.spec import TaskSpec
-from leash_ray.types import SamplingParams
 from leash_ray.verify.settings import VerifyConfig
 
 
@@ -53,35 +54,6 @@ class PolicyConfig(Section):
     """Further vLLM engine arguments, under vLLM's names."""
     prompting: PromptingConfig | None = None
     """How this policy alone is asked, in place of the whole of the run's ``prompting``; None: as the run says."""
-
-
-class SamplingConfig(Section):
-    """How many completions a problem gets, and how they are drawn."""
-
-    n: PositiveInt = 256
-    """Completions a problem and policy."""
-    temperature: NonNegative = 1.0
-    top_p: Annotated[Number, Field(gt=0.0, le=1.0)] = 1.0
-    top_k: int = Field(0, ge=0)
-    min_p: Share = 0.0
-    max_tokens: PositiveInt = 32
-    samples_per_shard: PositiveInt = 4096
-    """About how many completions are written as one Parquet file, whole or not at all."""
-    in_flight: PositiveInt = 4
-    """Shards a policy works on at a time: enough to keep the engine's batch full."""
-
-    @model_validator(mode="after")
-    def _draws(self) -> "SamplingConfig":
-        if self.temperature == 0 and self.n > 1:
-            raise ValueError(
-                f"at temperature 0 all n = {self.n} completions of a problem would be equal; set n to 1, or "
-                "temperature above 0"
-            )
-        return self
-
-    @property
-    def params(self) -> SamplingParams:
-        return SamplingParams(self.temperature, self.top_p, self.top_k, self.min_p, self.max_tokens)
 
 
 class TrainConfig(Section):

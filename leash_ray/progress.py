@@ -4,63 +4,85 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from leash_ray.types import Verdict
 
 EVERY_S = 5.0
 
 
+class Counts(Protocol):
+    """What is known of sampling's state, by policy; :class:`~leash_ray.sampling.rounds.Rounds` has it."""
+
+    pairs: Sequence[tuple[str, str]]
+    decided: set[tuple[str, str]]
+    n_held: Counter[str]
+    n_left: Counter[str]
+    end: int
+
+
 class Progress:
-    """Completions of each policy.
+    """Completions of each policy, as a line for each now and then.
 
     Args:
-        total: completions wanted, by policy.
-        done: completions that are there already.
+        counts: is looked at, never changed.
         say: takes a line.
     """
 
-    def __init__(self, total: Mapping[str, int], done: Mapping[str, int], say: Callable[[str], None]):
-        self._total, self._done, self._say = dict(total), Counter(done), say
+    def __init__(self, counts: Counts, say: Callable[[str], None]):
+        self._counts, self._say = counts, say
+        self._problems = Counter(policy for policy, _ in counts.pairs)
         self._new: Counter[str] = Counter()
         self._tokens: Counter[str] = Counter()
         self._correct: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
         self._started_s = self._said_s = time.monotonic()
 
-    def add(self, policy: str, completions: int, tokens: int, correct: int, errors: int) -> None:
-        """Count one shard; now and then, say a line."""
-        self._done[policy] += completions
-        self._new[policy] += completions
-        self._tokens[policy] += tokens
-        self._correct[policy] += correct
-        self._errors[policy] += errors
+    @property
+    def n_completions(self) -> int:
+        """That are there, of all policies."""
+        return self._counts.n_held.total()
+
+    def add(self, made: Mapping[str, Any]) -> None:
+        """Take note of one shard that ``counts`` has counted; now and then, say a line for each policy."""
+        policy = made["policy"]
+        self._new[policy] += made["completions"]
+        self._tokens[policy] += made["tokens"]
+        self._correct[policy] += made[Verdict.CORRECT]
+        self._errors[policy] += made[Verdict.ERROR]
         if time.monotonic() - self._said_s >= EVERY_S:
             self._said_s = time.monotonic()
-            self._say(self._line())
+            for policy in self._problems:
+                self._say(self.line(policy))
 
     @property
     def _elapsed_s(self) -> float:
         return max(1e-9, time.monotonic() - self._started_s)
 
-    def _line(self) -> str:
-        parts = [
-            f"{name} {self._done[name]:,}/{self._total[name]:,} ({self._correct[name] / self._new[name]:.0%} correct)"
-            for name in self._total
-            if self._new[name]
-        ]
-        left = sum(self._total.values()) - sum(self._done.values())
-        left_s = left * self._elapsed_s / max(1, sum(self._new.values()))
+    def _decided_share(self, policy: str) -> float:
+        return sum(name == policy for name, _ in self._counts.decided) / max(1, self._problems[policy])
+
+    def line(self, policy: str) -> str:
+        """Of one policy. The time left is that of the current round: how many problems need another is not known."""
+        held, left, new = self._counts.n_held[policy], self._counts.n_left[policy], self._new[policy]
+        correct = f" ({self._correct[policy] / new:.0%} of the new ones correct)" if new else ""
+        left_s = f"{left * self._elapsed_s / new:.0f} s left" if new else f"{left:,} left"
         return (
-            f"  {', '.join(parts)}; {sum(self._tokens.values()) / self._elapsed_s:,.0f} tokens/s, {left_s:.0f} s left"
+            f"  {policy}: {held:,} samples{correct}, {self._tokens[policy] / self._elapsed_s:,.0f} tokens/s, "
+            f"{self._decided_share(policy):.0%} of {self._problems[policy]} problems done; up to "
+            f"{self._counts.end:,} samples a problem: {left_s}"
         )
 
     def metrics(self) -> dict[str, float]:
         """Counts and rates so far, for the monitor."""
-        found: dict[str, float] = {"tokens_per_s": sum(self._tokens.values()) / self._elapsed_s}
-        for name in self._total:
-            found[f"{name}/completions"] = self._done[name]
+        found: dict[str, float] = {"tokens_per_s": self._tokens.total() / self._elapsed_s}
+        for name in self._problems:
+            found[f"{name}/completions"] = self._counts.n_held[name]
+            found[f"{name}/decided_share"] = self._decided_share(name)
+            found[f"{name}/tokens_per_s"] = self._tokens[name] / self._elapsed_s
             if self._new[name]:
                 found[f"{name}/correct_share"] = self._correct[name] / self._new[name]
                 found[f"{name}/verifier_errors"] = self._errors[name]
@@ -68,11 +90,10 @@ class Progress:
 
     def summary(self) -> str:
         """One line for the end."""
-        errors = sum(self._errors.values())
         return (
-            f"sampled {sum(self._new.values()):,} completions, {sum(self._tokens.values()):,} tokens in "
-            f"{self._elapsed_s:.0f} s ({sum(self._tokens.values()) / self._elapsed_s:,.0f} tokens/s); "
-            f"{errors:,} could not be verified"
+            f"sampled {self._new.total():,} completions, {self._tokens.total():,} tokens in "
+            f"{self._elapsed_s:.0f} s ({self._tokens.total() / self._elapsed_s:,.0f} tokens/s); "
+            f"{self._errors.total():,} could not be verified"
         )
 
 

@@ -110,7 +110,8 @@ def verify_shards(maker: ShardVerifier, shards: Sequence[Path], on_ray: bool) ->
         return
     import ray.data
 
-    from leash_ray.sample import SAMPLING_CPUS, root_cause
+    from leash_ray.sampling.causes import root_cause
+    from leash_ray.sampling.stream import SAMPLING_CPUS
 
     rows = [{"path": str(shard)} for shard in shards]
     stream = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(

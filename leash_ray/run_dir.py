@@ -154,7 +154,7 @@ class RunDir:
                 "(`--resume`), or delete the directory by hand"
             )
         if not resume:
-            done = ", ".join(run._stages()) or "none"
+            done = ", ".join(run.stages) or "none"
             raise UsageError(
                 f"{path} holds this run already (stages done: {done}). Go on with it with `--resume`, start a new one "
                 "with another `--run NAME`, or delete it by hand"
@@ -182,20 +182,22 @@ class RunDir:
 
     def stage_done(self, name: str) -> bool:
         """Whether stage ``name`` ran to its end, so that a resumed run leaves it out."""
-        return name in self._stages()
+        return name in self.stages
 
     def stage_info(self, name: str) -> dict[str, Any] | None:
         """What :meth:`mark_done` was told of stage ``name``; None when it is not done."""
-        stage = self._stages().get(name)
+        stage = self.stages.get(name)
         return None if stage is None else stage["info"]
 
     def mark_done(self, name: str, info: Mapping[str, Any] | None = None) -> None:
         """Record that stage ``name`` is complete. Call it after its last file is in place."""
-        stages = self._stages()
+        stages = self.stages
         stages[name] = {"done": provenance.now(), "info": plain(info or {})}
         write_json(self.stages_json, stages)
 
-    def _stages(self) -> dict[str, Any]:
+    @property
+    def stages(self) -> dict[str, Any]:
+        """Name -> when each finished stage was done, and its info."""
         return _read_json(self.stages_json) if self.stages_json.exists() else {}
 
     @contextlib.contextmanager

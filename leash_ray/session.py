@@ -12,6 +12,7 @@ from typing import Any
 from leash_ray import cluster
 from leash_ray.cluster import Device
 from leash_ray.config import RunConfig
+from leash_ray.config_file import differences
 from leash_ray.deploy import deploy, resolve_model
 from leash_ray.deploy import stop as stop_serving
 from leash_ray.errors import UsageError
@@ -19,12 +20,14 @@ from leash_ray.policy import ServedPolicy
 from leash_ray.problems_file import read_problems, write_problems
 from leash_ray.prompting.record import keep, render_both, render_for
 from leash_ray.run_dir import RunDir
+from leash_ray.sampling.growth import grown_keys, take_in, take_in_problems
 from leash_ray.tasks import load_problems
 from leash_ray.types import Problem
 from leash_ray.verify.settings import VerifyConfig
 
 MAY_CHANGE = (
-    *("name", "monitor", "ray", "verify", "measure", "zeta", "sampling.in_flight"),
+    *("name", "monitor", "ray", "verify", "measure", "zeta"),
+    *("sampling.in_flight", "sampling.samples_per_shard", "sampling.max_tries", "sampling.max_dead_share"),
     *("train.cpus_per_worker", "train.gpus_per_worker", "train.keep_checkpoints"),
 )
 MAY_CHANGE_OF_A_POLICY = ("cpus", "gpus", "accelerator_type", "replicas", "autoscaling", "tensor_parallel_size")
@@ -145,7 +148,7 @@ def claims(config: RunConfig, policies: Sequence[str], device: Device, training:
         gpus = workers * config.train.gpus_per_worker if device == "gpu" else 0
         held.append(cluster.Claim(f"{workers} x trainer", workers * config.train.cpus_per_worker, gpus))
     else:
-        from leash_ray.sample import SAMPLING_CPUS
+        from leash_ray.sampling.stream import SAMPLING_CPUS
 
         held.append(cluster.Claim("sampling tasks", SAMPLING_CPUS * config.sampling.in_flight * len(policies)))
     return held
@@ -185,7 +188,17 @@ def open_run(config: RunConfig, path: Path, resume: bool) -> RunDir:
 def _create(config: RunConfig, path: Path, resume: bool) -> RunDir:
     of_policies = [f"policies.{name}.{key}" for name in config.policies for key in MAY_CHANGE_OF_A_POLICY]
     may_change = [*MAY_CHANGE, *of_policies]
-    return RunDir.create(path, config.model_dump(mode="json"), config.seed, resume=resume, may_change=may_change)
+    new = config.model_dump(mode="json")
+    old = RunDir.open(path).config if (path / "run.json").is_file() else new
+    run = RunDir.create(path, new, config.seed, resume=resume, may_change=[*may_change, *grown_keys(old, new)])
+    if grown := differences(old, new, may_change):
+        if any(key.startswith("task.") for key, _, _ in grown):
+            problems = load_problems(config.task)
+            if config.train:
+                training_problems(config, problems)
+            take_in_problems(run, problems)
+        take_in(run, new, grown)
+    return run
 
 
 def problems_of(config: RunConfig, run: RunDir) -> list[Problem]:

@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from leash_ray.files import atomic_path
 from leash_ray.marks import Key, Marks
-from leash_ray.sample import verdict_columns
+from leash_ray.sampling.manifest import write_again
+from leash_ray.sampling.table import verdict_columns
 from leash_ray.types import COMPLETIONS_SCHEMA, VERDICT_COLUMNS, Verdict
 from leash_ray.verify import Verification
 
@@ -66,6 +65,4 @@ def with_verifications(table: pa.Table, own: Sequence[Verification], marks: Mark
 
 def write_shard(path: Path, table: pa.Table, metadata: Mapping[bytes, bytes] | None = None) -> None:
     """Replace a shard's file whole, with ``metadata`` on top of the table's own."""
-    with atomic_path(path) as tmp:
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **(metadata or {})})
-        pq.write_table(table, tmp, compression="zstd")
+    write_again(path, table.replace_schema_metadata({**(table.schema.metadata or {}), **(metadata or {})}))

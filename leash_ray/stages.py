@@ -4,7 +4,6 @@ The command line and ``jobs/`` call the same functions.
 """
 
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,27 +12,21 @@ from typing import TYPE_CHECKING, Any
 from leash_ray.config import RunConfig, parse_config
 from leash_ray.errors import UsageError
 from leash_ray.files import atomic_path, parquet_files, write_json
-from leash_ray.free_space import require_free_space
 from leash_ray.monitor import Monitor
-from leash_ray.progress import Progress, follow_training
+from leash_ray.progress import follow_training
 from leash_ray.run_dir import RunDir
 from leash_ray.session import (
     Say,
     Session,
     models_of,
     open_run,
-    problems_of,
-    prompts_of,
     session,
     training_prompts,
 )
-from leash_ray.types import Problem, Verdict
 
 if TYPE_CHECKING:
     from leash_ray.estimates import Estimates
     from leash_ray.measure.measuring import Measuring
-    from leash_ray.policy import ServedPolicy
-    from leash_ray.sample import Shard
 
 
 def train(current: Session) -> Path:
@@ -74,90 +67,9 @@ def train(current: Session) -> Path:
 
 def sample(current: Session) -> Path:
     """Sample both policies on the measured problems; returns the completions' folder."""
-    from leash_ray.sample import missing_shards, plan_shards
+    from leash_ray.sampling import stage
 
-    config, run, sampling = current.config, current.run, current.config.sampling
-    if run.stage_done("sample"):
-        return run.completions
-    models, version = _models_to_sample(config, run)
-    problems = problems_of(config, run)
-    asked = prompts_of(config, run, problems)
-    shards = plan_shards([config.base, config.trained], len(problems), sampling.n, sampling.samples_per_shard)
-    missing = missing_shards(run.completions, shards)
-    per_row_bytes = 200 + 2 * sampling.max_tokens  # ids and text, compressed
-    require_free_space(run.path, per_row_bytes * sum(s.n_rows for s in missing), "the completions")
-    if missing:
-        served = current.serve(models, training=False)
-        for name, policy in served.items():
-            policy.check_prompts(asked[name], sampling.max_tokens)
-        if version:  # the trained policy may have been deployed before it was trained
-            served[config.trained].load_weights(models[config.trained], version)
-        current.say(
-            f"sampling {sampling.n} completions of {len(problems)} problems from each of {config.base} and "
-            f"{config.trained} ({len(shards) - len(missing)} of {len(shards)} shards are there)"
-        )
-        # Pinned: a replica that is replaced in mid-run must not go on with other weights.
-        pinned = {
-            config.base: served[config.base].at(0),
-            config.trained: served[config.trained].at(version, models[config.trained]),
-        }
-        if len(missing) < len(shards):
-            current.remember(problems)
-        prompts = {name: [p.prompt for p in asked[name]] for name in asked}
-        _draw(current, shards, missing, problems, prompts, pinned)
-    run.mark_done("sample", {"completions": sum(s.n_rows for s in shards)})
-    return run.completions
-
-
-def _models_to_sample(config: RunConfig, run: RunDir) -> tuple[dict[str, str], int]:
-    """Each policy's model, and the version (steps of training) of the trained one; 0 where it was not trained here."""
-    models = models_of(config)
-    if config.policies[config.trained].model is not None:
-        return models, 0
-    assert config.train is not None
-    trained = run.stage_info("train")
-    if trained is None:
-        raise UsageError(f"{run.path} has no trained model yet: run leash train first, with the same --run")
-    models[config.trained] = str(run.path.resolve() / trained["model"])
-    return models, config.train.steps
-
-
-def _draw(
-    current: Session,
-    shards: Sequence["Shard"],
-    missing: Sequence["Shard"],
-    problems: Sequence[Problem],
-    prompts: Mapping[str, Sequence[str]],
-    policies: Mapping[str, "ServedPolicy"],
-) -> None:
-    """Make the missing shards, telling how far it is."""
-    from leash_ray.sample import sample_shards
-
-    config, run = current.config, current.run
-    total: Counter[str] = Counter()
-    for shard in shards:
-        total[shard.policy] += shard.n_rows
-    done = Counter(total)
-    for shard in missing:
-        done[shard.policy] -= shard.n_rows
-    progress = Progress(total, done, current.say)
-    with _monitor(run, config) as monitor:
-        if monitor.url:
-            current.say(f"watch {monitor.url}")
-        made = sample_shards(
-            missing,
-            run.completions,
-            problems,
-            config.sampling,
-            config.seed,
-            policies,
-            current.verifier,
-            prompts,
-        )
-        for i, row in enumerate(made, len(shards) - len(missing) + 1):
-            progress.add(row["policy"], row["completions"], row["tokens"], row[Verdict.CORRECT], row[Verdict.ERROR])
-            monitor.log("sample", progress.metrics(), step=i)
-    current.say(progress.summary())
+    return stage.sample(current, monitor_of=_monitor)
 
 
 def _monitor(run: RunDir, config: RunConfig) -> Monitor:
@@ -284,11 +196,13 @@ def report(run: RunDir) -> Path:
 
 def whole(config: RunConfig, path: Path, resume: bool, say: Say) -> tuple[dict[str, Any], Path]:
     """Train (where the config has a train section), sample, reduce, report. Returns the estimates and the page."""
+    from leash_ray.sampling.stage import is_sampled
+
     run = open_run(config, path, resume)
     with session(config, run, say) as current:
         if config.train and config.policies[config.trained].model is None:
             models = models_of(config)
-            if not (run.stage_done("train") and run.stage_done("sample")):
+            if not (run.stage_done("train") and is_sampled(config, run)):
                 current.serve(models, training=not run.stage_done("train"))
             train(current)
         sample(current)

@@ -10,7 +10,8 @@ from leash_ray.config import parse_config
 from leash_ray.files import atomic_path
 from leash_ray.problems_file import write_problems
 from leash_ray.run_dir import RunDir
-from leash_ray.sample import Shard, tabulate
+from leash_ray.sampling.shard import Shard
+from leash_ray.sampling.table import tabulate
 from leash_ray.types import CompletionBatch, Problem
 from leash_ray.verify import Verification
 
@@ -39,7 +40,7 @@ def make_run(
     for policy, by_problem in texts.items():
         n = len(by_problem[0])
         for first in range(0, n, samples_per_shard):
-            shard = Shard(policy, 0, len(problems), first, min(first + samples_per_shard, n))
+            shard = Shard(policy, tuple(p.id for p in problems), first, min(first + samples_per_shard, n))
             batches = [_batch(of_one[first : shard.end_sample]) for of_one in by_problem]
             items = [(p, t, "stop") for p, b in zip(problems, batches, strict=True) for t in b.texts]
             with atomic_path(run.completions / shard.path) as tmp:

@@ -17,7 +17,9 @@ from leash_ray.config import SamplingConfig, load_config
 from leash_ray.errors import RunFailed, UsageError
 from leash_ray.files import atomic_path
 from leash_ray.policy import ServedPolicy
-from leash_ray.sample import ShardMaker, plan_shards, sample_shards
+from leash_ray.sampling.draw import ShardMaker
+from leash_ray.sampling.shard import plan_shards
+from leash_ray.sampling.stream import sample_shards
 from leash_ray.session import open_run, session
 from leash_ray.types import Problem, SamplingParams
 from leash_ray.verify.remote import RemoteVerifier
@@ -41,7 +43,7 @@ def test_a_killed_engine_costs_time_and_no_completion(
 ) -> None:
     """SIGKILL in mid-sampling: Serve brings the replica back, the lost requests are drawn again, the same."""
     config = SamplingConfig(n=512, max_tokens=12, samples_per_shard=1024)
-    shards = plan_shards(["alpha"], len(countdown), config.n, config.samples_per_shard)
+    shards = plan_shards(["alpha"], [p.id for p in countdown], config.most, config.samples_per_shard)
 
     def texts(folder: Path) -> dict[tuple[str, int], str]:
         rows = [r for p in folder.rglob("*.parquet") for r in pq.read_table(p).to_pylist()]
@@ -70,7 +72,7 @@ def test_a_full_disk_leaves_no_half_shard(
     served: ServedPolicy, verifier: RemoteVerifier, countdown: list[Problem], tmp_path: Path
 ) -> None:
     """The device answers ENOSPC for real: the shard's temporary name leads to /dev/full."""
-    shard = plan_shards(["alpha"], 2, 8, 16)[0]
+    shard = plan_shards(["alpha"], [p.id for p in countdown[:2]], 8, 16)[0]
     maker = ShardMaker(tmp_path, countdown[:2], SamplingParams(max_tokens=12), 0, {"alpha": served}, verifier)
     target = tmp_path / shard.path
     target.parent.mkdir()

@@ -23,7 +23,8 @@ from leash_ray.prompting.template import without_bos
 from leash_ray.report import print_report
 from leash_ray.report.html import render_html
 from leash_ray.report.prompts import difference, examples, summary
-from leash_ray.sample import Shard, ShardMaker
+from leash_ray.sampling.draw import ShardMaker
+from leash_ray.sampling.shard import Shard
 from leash_ray.session import Session, open_run, problems_of, prompts_of, training_prompts
 from leash_ray.stages import sample
 from leash_ray.types import CompletionBatch, Problem, SampleRequest, SamplingParams, Verdict
@@ -497,18 +498,22 @@ class Unread:
         return [Verification(Verdict.NO_ANSWER, None) for _ in items]
 
 
+IDS = tuple(problem.id for problem in PROBLEMS)
+
+
 def test_each_policy_s_shards_get_its_own_prompts(tmp_path: Path) -> None:
     verifier: Any = Unread()
     served: Any = {"base": Scripted(), "trained": Scripted(), "third": Scripted()}
     prompts = {"base": ["b0", "b1"], "trained": ["t0", "t1"]}
     maker = ShardMaker(tmp_path, PROBLEMS, SamplingParams(), 0, served, verifier, prompts)
     for policy, texts in {**prompts, "third": ["3+4?", "5+6?"]}.items():
-        for shard in (Shard(policy, 0, 2, 0, 2), Shard(policy, 1, 2, 2, 3)):
+        for shard in (Shard(policy, IDS, 0, 2), Shard(policy, IDS[1:], 2, 3)):
             maker.make(shard)
             rows = pq.read_table(tmp_path / shard.path).to_pylist()
-            wanted = [(PROBLEMS[i].id, texts[i]) for i in range(shard.first_problem, 2)]
-            count = shard.end_sample - shard.first_sample
-            assert [(r["problem_id"], r["text"]) for r in rows] == [row for row in wanted for _ in range(count)]
+            wanted = [(i, texts[IDS.index(i)]) for i in shard.problems]
+            assert [(r["problem_id"], r["text"]) for r in rows] == [
+                row for row in wanted for _ in range(shard.n_samples)
+            ]
     # Reading depends on what was asked (a prompt may open the thinking); the id, and so the cache's key, stays.
     assert {p.prompt for p in verifier.problems} == {"b0", "b1", "t0", "t1", "3+4?", "5+6?"}
     assert {p.id for p in verifier.problems} == {p.id for p in PROBLEMS}
@@ -531,10 +536,12 @@ def test_the_stage_checks_and_draws_what_each_policy_is_asked(tmp_path: Path, mo
     drawn: dict[str, Any] = {}
 
     def sample_shards(shards: Any, folder: Path, problems: Sequence[Problem], *others: Any) -> Any:
-        drawn.update(problems=[p.prompt for p in problems], prompts=others[-1])
-        return iter(())
+        drawn.update(problems=[p.prompt for p in problems], prompts=others[-2])
+        for shard in shards:
+            counts = {"completions": shard.n_rows, "tokens": 0, "CORRECT": 0, "ERROR": 0}
+            yield {"shard": shard.to_json(), "policy": shard.policy, "correct": {}, "dead": [], **counts}
 
-    monkeypatch.setattr("leash_ray.sample.sample_shards", sample_shards)
+    monkeypatch.setattr("leash_ray.sampling.stream.sample_shards", sample_shards)
     monitor = {"wandb": "off"}
     found = config(tmp_path, policies=policies(trained={"system": "Add."}), monitor=monitor, sampling={"n": 2})
     run = open_run(found, tmp_path / "run", resume=False)

@@ -5,12 +5,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from leash_ray.config import SamplingConfig
 from leash_ray.policy import ServedPolicy
-from leash_ray.sample import missing_shards, plan_shards, sample_shards
+from leash_ray.sampling.budget import design_of
+from leash_ray.sampling.held import check
+from leash_ray.sampling.shard import Shard, cut, plan_shards
+from leash_ray.sampling.stream import sample_shards
 from leash_ray.types import COMPLETIONS_SCHEMA, Problem
 from leash_ray.verify import judge
 from leash_ray.verify.remote import RemoteVerifier
@@ -18,19 +19,8 @@ from leash_ray.verify.remote import RemoteVerifier
 CONFIG = SamplingConfig(n=24, max_tokens=12, samples_per_shard=96)
 
 
-@given(st.integers(1, 40), st.integers(1, 60), st.integers(1, 100))
-@settings(max_examples=60, deadline=None)
-def test_shards_hold_every_sample_once(n_problems: int, n: int, samples_per_shard: int) -> None:
-    shards = plan_shards(["base", "trained"], n_problems, n, samples_per_shard)
-    keys = [
-        (shard.policy, p, s)
-        for shard in shards
-        for p in range(shard.first_problem, shard.end_problem)
-        for s in range(shard.first_sample, shard.end_sample)
-    ]
-    assert len(keys) == len(set(keys)) == 2 * n_problems * n == sum(s.n_rows for s in shards)
-    assert len({s.path for s in shards}) == len(shards)
-    assert max(s.n_rows for s in shards) <= samples_per_shard
+def shards_of(problems: list[Problem], config: SamplingConfig = CONFIG) -> list[Shard]:
+    return plan_shards(["alpha"], [p.id for p in problems], config.most, config.samples_per_shard)
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +28,8 @@ def sampled(
     served: ServedPolicy, verifier: RemoteVerifier, countdown: list[Problem], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     folder = tmp_path_factory.mktemp("completions")
-    shards = plan_shards(["alpha"], len(countdown), CONFIG.n, CONFIG.samples_per_shard)
-    rows = list(sample_shards(shards, folder, countdown, CONFIG, 0, {"alpha": served}, verifier))
-    assert sum(row["completions"] for row in rows) == len(countdown) * CONFIG.n
+    rows = list(sample_shards(shards_of(countdown), folder, countdown, CONFIG, 0, {"alpha": served}, verifier))
+    assert sum(row["completions"] for row in rows) == len(countdown) * CONFIG.most
     return folder
 
 
@@ -60,7 +49,7 @@ def _plain(schema: pa.Schema) -> pa.Schema:
 def test_the_table_holds_each_sample_once_and_its_columns_agree(sampled: Path, countdown: list[Problem]) -> None:
     rows = read(sampled)
     assert {(r["problem_id"], r["sample_index"]) for r in rows} == {
-        (p.id, i) for p in countdown for i in range(CONFIG.n)
+        (p.id, i) for p in countdown for i in range(CONFIG.most)
     }
     by_id = {p.id: p for p in countdown}
     assert {r["verdict"] for r in rows} >= {"CORRECT", "INCORRECT"}
@@ -79,14 +68,14 @@ def test_a_stopped_run_draws_only_what_is_missing_and_the_same(
     sampled: Path, served: ServedPolicy, verifier: RemoteVerifier, countdown: list[Problem]
 ) -> None:
     before = read(sampled)
-    shards = plan_shards(["alpha"], len(countdown), CONFIG.n, CONFIG.samples_per_shard)
-    lost, kept = shards[1], sampled / shards[0].path
-    (sampled / lost.path).unlink()
-    (sampled / lost.path).with_name(f".{lost.path.name}.1.tmp").write_bytes(b"cut off in mid-write")
+    lost, kept = (sampled / shard.path for shard in shards_of(countdown)[1::-1])
+    lost.unlink()
+    lost.with_name(f".{lost.name}.1.tmp").write_bytes(b"cut off in mid-write")
     kept_at = kept.stat().st_mtime_ns
-    missing = missing_shards(sampled, shards)
-    assert missing == [lost]
-    list(sample_shards(missing, sampled, countdown, CONFIG, 0, {"alpha": served}, verifier))
+    held = check(sampled, lambda policy, ids: None, lambda line: None)
+    gaps = [gap for p in countdown for gap in held.gaps(("alpha", p.id), design_of(CONFIG))]
+    assert sum(gap.n for gap in gaps) == 96
+    list(sample_shards(cut(gaps, 7), sampled, countdown, CONFIG, 0, {"alpha": served}, verifier))
     assert kept.stat().st_mtime_ns == kept_at
     after = read(sampled)
     assert [(r["problem_id"], r["sample_index"], r["text"]) for r in after] == [
@@ -99,9 +88,9 @@ def test_how_completions_are_cut_into_shards_does_not_change_them(
 ) -> None:
     """Other shards, and the first 8 samples only: the first 8 of the 24."""
     config = SamplingConfig(n=8, max_tokens=12, samples_per_shard=3)
-    shards = plan_shards(["alpha"], 2, config.n, config.samples_per_shard)
-    list(sample_shards(shards, tmp_path, countdown[:2], config, 0, {"alpha": served}, verifier))
-    wanted = {p.id for p in countdown[:2]}
+    two = countdown[:2]
+    list(sample_shards(shards_of(two, config), tmp_path, two, config, 0, {"alpha": served}, verifier))
+    wanted = {p.id for p in two}
     expected = [r["text"] for r in read(sampled) if r["problem_id"] in wanted and r["sample_index"] < 8]
     assert [r["text"] for r in read(tmp_path)] == expected
 

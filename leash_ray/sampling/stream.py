@@ -1,0 +1,60 @@
+"""Shards through Ray Data: some at a time, as many as keep every policy's engine busy."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from leash_ray.errors import RunFailed
+from leash_ray.policy import ServedPolicy
+from leash_ray.sampling.causes import root_cause
+from leash_ray.sampling.draw import ShardMaker
+from leash_ray.sampling.settings import SamplingConfig
+from leash_ray.sampling.shard import Shard
+from leash_ray.types import Problem
+from leash_ray.verify.remote import RemoteVerifier
+
+SAMPLING_CPUS = 0.1
+"""Logical CPUs of one task that waits for a policy: the work is in the engine and the verifiers."""
+
+
+def sample_shards(
+    shards: Sequence[Shard],
+    folder: Path,
+    problems: Sequence[Problem],
+    config: SamplingConfig,
+    seed: int,
+    policies: Mapping[str, ServedPolicy],
+    verifier: RemoteVerifier,
+    prompts: Mapping[str, Sequence[str]] | None = None,
+    origins: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Make every shard, in one Ray Data stream; yields what :meth:`ShardMaker.make` says of each when it is written.
+
+    Args:
+        prompts: policy -> what it is asked in place of each problem's own prompt; None: every problem's own.
+        origins: policy -> what its completions are made with, for the manifest.
+
+    Raises:
+        RunFailed: a shard could not be made; the finished ones stay.
+    """
+    import ray.data
+
+    maker = ShardMaker(
+        folder, problems, config.params, seed, policies, verifier, prompts or {}, origins or {}, config.max_tries
+    )
+    rows = [{"shard": shard.to_json()} for shard in shards]
+    stream = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+        maker,
+        batch_size=1,
+        batch_format="pyarrow",
+        num_cpus=SAMPLING_CPUS,
+        compute=ray.data.TaskPoolStrategy(size=min(len(rows), config.in_flight * len(policies))),
+    )
+    try:
+        for row in stream.iter_rows():
+            yield json.loads(row["made"])
+    except (ray.exceptions.RayError, OSError) as e:
+        raise RunFailed(
+            f"sampling stopped: {root_cause(e)}; finished shards are in {folder}: run the same command with --resume"
+        ) from e
