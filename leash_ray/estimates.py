@@ -6,10 +6,16 @@ completion (a problem where a policy has nothing but ERRORs says nothing about t
 
 Support compares equal sample sizes: k is the smallest number of scored completions over (policy, problem), and a
 problem or an answer is found by a policy if it is among that policy's first k scored completions of the problem, in
-order of sample index. More samples find more, so whoever drew more would otherwise seem to expand. Two assumptions: the
-samples of a problem are exchangeable (their index says nothing of them), and so are the gaps and ERRORs among them,
-which are passed over: the first k scored ones may reach beyond index k. pass@k uses every scored completion: it is
-unbiased for any n. Answer entropy and token means are over every completion too; a plug-in entropy grows with n.
+order of sample index. More samples find more, so whoever drew more would otherwise seem to expand. Where sampling
+stopped at problems that were decided, what the later samples of a solved problem would have been does not matter: k of
+the unit ``problem`` is then the largest at which every (policy, problem) is known, found within the first k or drawn k
+times; the unit ``answer``, pass@k and what chance gives cannot be had there beyond the smallest number.
+
+Two assumptions: the samples of a problem are exchangeable (their index says nothing of them), and so are the gaps and
+ERRORs among them, which are passed over: the first k scored ones may reach beyond index k. pass@k uses every scored
+completion: it is unbiased for any n, unless n depends on the samples (docs/sampling.md says by how much it is then too
+large; coverage at k is not). Answer entropy and token means are over every completion too; a plug-in entropy grows with
+n.
 
 What ERRORs may hide: beside each estimate stand its bounds if every ERROR were wrong, or right. They take every
 completion as scored, so their k is the smallest number of completions drawn, and they are over the problems of which
@@ -27,6 +33,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from leash_ray.errors import UsageError
 from leash_ray.measure.group import Measured, measure
@@ -91,7 +98,7 @@ class SupportBounds:
     """
 
     k: int
-    """Smallest number of completions drawn, ERRORs among them."""
+    """Smallest number of completions drawn, ERRORs among them; where sampling stopped early, as of the group."""
     counts: dict[str, tuple[int, int]]
     """P, E, S, O -> (smallest, largest)."""
 
@@ -105,6 +112,10 @@ class GroupEstimates:
     """All numbers of one group of problems: of one task, or of all."""
 
     n_problems: int
+    n_samples: dict[str, dict[str, float]]
+    """Scored completions of a problem, by policy: fewest, mean and most."""
+    k_answers: int
+    """k of the unit ``answer`` and of pass@k: the smallest number of scored completions."""
     unpaired: dict[str, int]
     """Problems left out. base_only: only base has scored completions; trained_only; neither: only ERRORs."""
     k: int
@@ -127,6 +138,8 @@ class GroupEstimates:
             "n_problems": self.n_problems,
             "n_problems_unpaired": self.unpaired,
             "k": self.k,
+            "k_answers": self.k_answers,
+            "n_samples": self.n_samples,
             "epsilon": _number(self.epsilon),
             "support": {
                 unit: support and {**_support_json(support), **more.support.get(unit, {})}
@@ -217,7 +230,7 @@ def estimate(
             ).to_json()
             for policy in series["policies"]
         }
-    per_problem = _per_problem(both.filter("paired"), answers, overall.k, how.zeta)
+    per_problem = _per_problem(both.filter("paired"), answers, overall, how.zeta)
     return Estimates(base, trained, how.zeta, overall, by_task, None, series, per_problem)
 
 
@@ -266,14 +279,16 @@ def _group(rows: pl.DataFrame, answers: pl.DataFrame, base: str, trained: str, h
         n_found = [int(within(before, k).sum()) for before in pair.correct.before]
     return GroupEstimates(
         n_problems=len(paired),
+        n_samples={name: _spread(side.n) for name, side in zip((base, trained), pair.sides, strict=True)},
+        k_answers=k,
         unpaired={
             "base_only": has_base,
             "trained_only": has_trained,
             "neither": len(apart) - has_base - has_trained,
         },
-        k=k,
-        epsilon=epsilon(how.zeta, k),
-        problem=problem_support(*(within(side.first, k) for side in found.sides)),
+        k=found.k_known,
+        epsilon=epsilon(how.zeta, found.k_known),
+        problem=problem_support(*(within(side.first, found.k_known) for side in found.sides)),
         bounds=_bounds(rows),
         answer=answer,
         policies={
@@ -282,6 +297,10 @@ def _group(rows: pl.DataFrame, answers: pl.DataFrame, base: str, trained: str, h
         },
         measured=measure(pair, found, how),
     )
+
+
+def _spread(n: NDArray[np.int64]) -> dict[str, float]:
+    return {"fewest": int(n.min()), "mean": float(n.mean()), "most": int(n.max())} if len(n) else {}
 
 
 def _found(column: str, k: int) -> pl.Expr:
@@ -295,6 +314,11 @@ def _bounds(rows: pl.DataFrame) -> SupportBounds:
         for side in ("base", "trained")
     ).filter(pl.col("drawn_base") > 0, pl.col("drawn_trained") > 0)
     k = int(drawn.select(pl.min_horizontal("drawn_base", "drawn_trained").min()).item() or 0)
+    n = drawn.select("drawn_base", "drawn_trained")
+    if k and any(n[c].n_unique() > 1 for c in n.columns):  # as Pair.k_known has it, with ERRORs that are all wrong
+        unsolved = [drawn.filter(pl.col(f"CORRECT_{s}") == 0)[f"drawn_{s}"] for s in SIDES]
+        limits = [int(s.min()) for s in unsolved if len(s)]  # type: ignore[arg-type]
+        k = max(k, min([*limits, max(int(n[c].max()) for c in n.columns)]))  # type: ignore[arg-type]
     cases = [
         problem_support(*(drawn.select(_found(f"drawn_before_{found}_{side}", k)).to_series() for side, found in case))
         for case in itertools.product(*([(side, f) for f in ("correct", "possible")] for side in ("base", "trained")))
@@ -331,8 +355,8 @@ def _policy(
     )
 
 
-def _per_problem(paired: pl.DataFrame, answers: pl.DataFrame, k: int, zeta: float) -> pa.Table:
-    solved_base, solved_trained = (_found(f"scored_before_correct_{side}", k) for side in ("base", "trained"))
+def _per_problem(paired: pl.DataFrame, answers: pl.DataFrame, overall: GroupEstimates, zeta: float) -> pa.Table:
+    solved_base, solved_trained = (_found(f"scored_before_correct_{side}", overall.k) for side in ("base", "trained"))
     group = (
         pl.when(solved_base & solved_trained)
         .then(pl.lit("P"))
@@ -346,7 +370,7 @@ def _per_problem(paired: pl.DataFrame, answers: pl.DataFrame, k: int, zeta: floa
     for name in ("n", "c", "first_correct", "distinct_answers", "distinct_correct_answers", "answer_entropy"):
         source = "CORRECT" if name == "c" else name
         columns += [pl.col(f"{source}_{side}").alias(f"{name}_{side}") for side in ("base", "trained")]
-    pair = pair_of(paired, answers, k)
+    pair = pair_of(paired, answers, overall.k_answers)
     added: dict[str, Any] = {"epsilon": epsilons(pair, zeta)}
     for name, of, above in zip(SIDES, pair.sides, above_epsilon(pair, zeta), strict=True):
         added[f"above_epsilon_{name}"] = above

@@ -173,7 +173,7 @@ def test_only_above_guessing() -> None:
 def test_early_stopping_has_coverage_up_to_the_budget() -> None:
     # p was decided at its second sample; q was drawn to the budget of 8, in vain.
     out = measured({"base": {"p": ".a", "q": "........"}, "trained": {"p": "a", "q": ".......a"}})
-    assert out["k"] == 1
+    assert (out["k"], out["k_answers"]) == (8, 1)
     assert out["policies"]["base"]["coverage_at_k"] == {"1": 0.0, "2": 0.5, "4": 0.5, "8": 0.5}
     assert out["policies"]["trained"]["coverage_at_k"] == {"1": 0.5, "2": 0.5, "4": 0.5, "8": 1.0}
 

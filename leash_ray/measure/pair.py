@@ -80,6 +80,23 @@ class Pair:
     def sides(self) -> tuple[PolicyData, PolicyData]:
         return self.base, self.trained
 
+    @property
+    def k_known(self) -> int:
+        """The largest k at which it is known of every problem and policy whether it was found: a correct sample is
+        among the first k, or k samples were drawn. Above ``k`` only where sampling stopped at problems that were
+        decided, so that a policy drew more samples of some problems than of others."""
+        drawn = [side.n + side.n_errors for side in self.sides]
+        if not len(self) or all(n.min() == n.max() for n in drawn):
+            return self.k
+        unsolved = np.concatenate([side.n[side.first < 0] for side in self.sides])
+        most = max(int(side.n.max()) for side in self.sides)
+        return max(self.k, min(int(unsolved.min()), most) if len(unsolved) else most)
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether how many samples a problem got depended on them."""
+        return self.k_known > self.k
+
 
 def answers_of(reduced: Reduced, base: str, trained: str) -> pl.DataFrame:
     """Distinct (problem_id, answer) of either policy: count, correct and before (null: none) of both, by suffix."""

@@ -16,7 +16,10 @@ NAMES = ("P", "E", "S", "O", *METRICS)
 
 
 def epsilons(pair: Pair, zeta: float) -> Floats:
-    """Each problem's own epsilon, [N]: by the fewer of both policies' samples of it."""
+    """Each problem's own epsilon, [N]: by the fewer of both policies' samples of it; where sampling stopped early, that
+    of the k at which all are known."""
+    if pair.stopped_early:
+        return np.full(len(pair), epsilon(zeta, pair.k_known))
     fewest = np.minimum(pair.base.n, pair.trained.n)
     distinct, back = np.unique(fewest, return_inverse=True)
     return np.array([epsilon(zeta, int(k)) for k in distinct])[back]

@@ -35,6 +35,8 @@ class Units:
     """Those that find the unit."""
     first: tuple[Ints, Ints]
     """Scored samples before the first one that does; -1: none does."""
+    k: int
+    """A unit is found if it is among the first k scored samples of its problem."""
 
     @property
     def neither_is_known(self) -> bool:
@@ -46,16 +48,17 @@ def units_of(pair: Pair) -> list[Units]:
     """Problems, and answers where they are known."""
     base, trained = pair.sides
     places = np.arange(len(pair))
-    found = [Units("problem", places, (base.n, trained.n), (base.c, trained.c), (base.first, trained.first))]
+    counts = (base.n, trained.n), (base.c, trained.c)
+    found = [Units("problem", places, *counts, (base.first, trained.first), pair.k_known)]
     if (correct := pair.correct) is not None:
         n = base.n[correct.problem], trained.n[correct.problem]
-        found.append(Units("answer", correct.problem, n, correct.correct, correct.before))
+        found.append(Units("answer", correct.problem, n, correct.correct, correct.before, pair.k))
     return found
 
 
 def _net(units: Units, pair: Pair) -> Ints:
     """Gained minus lost units of each cluster."""
-    base, trained = (within(first, pair.k).astype(np.int64) for first in units.first)
+    base, trained = (within(first, units.k).astype(np.int64) for first in units.first)
     of = units.problem if pair.clusters is None else pair.clusters[units.problem]
     return np.bincount(of, weights=trained - base).astype(np.int64)
 
@@ -67,7 +70,7 @@ def _metrics(means: Floats) -> Floats:
 
 def add_support(columns: Columns, units: Units, pair: Pair) -> None:
     """P, E and S of each problem, for the bootstrap of :func:`support_json`."""
-    base, trained = (within(first, pair.k) for first in units.first)
+    base, trained = (within(first, units.k) for first in units.first)
     groups = (base & trained, ~base & trained, base & ~trained)
     per_problem = [np.bincount(units.problem[g], minlength=len(pair)) for g in groups]
     columns.add(f"support/{units.name}", np.stack(per_problem, axis=1), _metrics)
@@ -83,14 +86,16 @@ def support_json(
     labels_may_move: bool = True,
 ) -> dict[str, Any]:
     """What is added to ``support.<unit>``. ``labels_may_move``: whether the units' counts are plain counts of samples,
-    so that relabelling the samples says what chance gives."""
+    so that relabelling the samples says what chance gives; never where sampling stopped early, since then the counts
+    depend on the order of the samples."""
+    labels_may_move = labels_may_move and not pair.stopped_early
     sweep = support_sweep(
         *units.first,
         units.n[0],
         units.c[0],
         units.n[1],
         units.c[1],
-        pair.k,
+        units.k,
         zeta=zeta,
         neither_is_known=units.neither_is_known,
     )
@@ -101,7 +106,7 @@ def support_json(
     return {
         "ci": {name: interval(*pair_) for name, pair_ in limits.items()},
         "ci_method": method,
-        "null": _null_json(units, pair.k, E, S) if labels_may_move else None,
+        "null": _null_json(units, units.k, E, S) if labels_may_move else None,
         "noise_floor": _floors(units) if labels_may_move else None,
         "mcnemar_p": clustered_p(_net(units, pair)),
         "behaviour": {**asdict(shown), "possible": list(shown.possible)},

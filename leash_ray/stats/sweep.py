@@ -76,7 +76,8 @@ def support_sweep(
             [units]; negative: none is marked.
         n_base, n_trained: scored samples of the unit's problem, [units].
         c_base, c_trained: marked ones among them, [units].
-        k: the largest k, at most the smallest n.
+        k: the largest k; it must be known of every unit whether it is marked among the first k, so above a unit's n
+            only where that unit is marked. The expected version is NaN above the smallest n.
         zeta: 1 - confidence of ``epsilon``.
         neither_is_known: whether units that neither policy found are among those given: True for problems, False for
             answers, whose O is then NaN.
@@ -94,7 +95,7 @@ def support_sweep(
     for first, n, c in sides:
         if np.any((c < 0) | (c > n)):
             raise ValueError("c counts the marked ones of n samples: give 0 <= c <= n for every unit and policy")
-        if np.any(n < k):
+        if np.any((n < k) & (c == 0)) or k > max((int(n.max(initial=0)) for _, n, _ in sides), default=0) > 0:
             raise ValueError(f"k = {k} is above the samples of some problem: give the smallest n as k")
         if np.any((first >= 0) != (c > 0)) or np.any(first > n - c):
             raise ValueError("first and c contradict each other: first is negative where c = 0, else at most n - c")
@@ -113,9 +114,10 @@ def support_sweep(
 
 
 def _hits(n: NDArray[np.int64], c: NDArray[np.int64], ks_K: NDArray[np.int64]) -> NDArray[np.float64]:
-    """[units, K]."""
+    """[units, K]; NaN where some unit has too few samples."""
     (n_D, c_D), back = distinct(n, c)
-    return hit(n_D[:, None], c_D[:, None], ks_K)[back]
+    found = hit(n_D[:, None], c_D[:, None], np.minimum(ks_K, n_D[:, None]))[back]
+    return np.where(ks_K <= n.min(initial=np.iinfo(np.int64).max), found, np.nan)
 
 
 def _counts(base_UK: NDArray[np.float64], trained_UK: NDArray[np.float64], neither_is_known: bool) -> Counts:
