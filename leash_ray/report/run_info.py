@@ -10,7 +10,7 @@ from typing import Any
 
 from leash_ray.report.read import branch
 
-SAMPLING = ("n", "temperature", "top_p", "top_k", "min_p", "max_tokens")
+SAMPLING = ("n", "budget", "temperature", "top_p", "top_k", "min_p", "max_tokens")
 
 
 def run_info(
@@ -29,7 +29,7 @@ def run_info(
         "config": dict(config),
         "versions": branch(info, "packages"),
         "started": info.get("created"),
-        "sampling": {key: settings[key] for key in SAMPLING if key in settings},
+        "sampling": {key: settings[key] for key in SAMPLING if settings.get(key) is not None},
         "models": _models(config),
         "task": _task(config.get("task")),
         "prompts": prompts,
