@@ -20,6 +20,7 @@ import click
 from leash_ray import __version__
 from leash_ray.cli_measure import plan, reduce
 from leash_ray.cli_options import example, overrides_of, run_path, say
+from leash_ray.cli_score import score
 from leash_ray.cli_verify import audit_verdicts, check, verify
 from leash_ray.errors import RunFailed, UsageError
 
@@ -247,6 +248,7 @@ def report(run: str) -> None:
 
 leash.add_command(reduce)
 leash.add_command(plan)
+leash.add_command(score)
 leash.add_command(verify)
 leash.add_command(audit_verdicts)
 leash.add_command(check)

@@ -69,6 +69,11 @@ class Scorer:
         self._head = Head(network)
         self.batch_tokens, self.logits_bytes = batch_tokens, logits_bytes
 
+    @property
+    def context(self) -> int | None:
+        """The longest sequence that the model was made for, in tokens; None: it does not say."""
+        return getattr(self._network.config.get_text_config(), "max_position_embeddings", None)
+
     @classmethod
     def load(
         cls,
@@ -136,7 +141,7 @@ class Scorer:
         if not len(tokens.prompt_ids):
             raise ValueError("a prompt has no tokens, so nothing predicts the first token after it")
         for ids in tokens:
-            if len(ids) and not (0 <= min(ids) and max(ids) < self._head.vocabulary):
+            if len(ids) and (min(ids) < 0 or max(ids) >= self._head.vocabulary):
                 raise ValueError(
                     f"token id {max(ids) if min(ids) >= 0 else min(ids)} is not in this model's vocabulary of "
                     f"{self._head.vocabulary}: the tokens are another model's"
