@@ -1,5 +1,6 @@
 """What people are told while completions are drawn."""
 
+import signal
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from leash_ray import progress
 from leash_ray.progress import Progress
+from leash_ray.sampling.stage import sigterm_interrupts
 
 
 @dataclass
@@ -65,3 +67,18 @@ def test_a_line_for_each_policy_every_few_seconds(clock: list[float]) -> None:
 
 def test_nothing_drawn_is_no_division_by_zero(clock: list[float]) -> None:
     assert Progress(Made(), print).summary().startswith("sampled 0 completions, 0 tokens in 0 s (0 tokens/s)")
+
+
+def test_sigterm_ends_sampling_as_ctrl_c_does() -> None:
+    """Also where somebody (Ray) has taken the signal for itself; afterwards it is as it was."""
+
+    def taken(number: int, frame: object) -> None:
+        raise SystemExit(134)
+
+    before = signal.signal(signal.SIGTERM, taken)
+    try:
+        with pytest.raises(KeyboardInterrupt), sigterm_interrupts():
+            signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) is taken
+    finally:
+        signal.signal(signal.SIGTERM, before)

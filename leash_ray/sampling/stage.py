@@ -1,6 +1,9 @@
 """The sampling stage of a run: what it holds and wants, the policies served, rounds drawn, progress told."""
 
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,6 +165,21 @@ def _what_is_drawn(config: RunConfig, n_problems: int, n_held: int) -> str:
     )
 
 
+@contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM ends this as Ctrl-C does, so that what runs on the cluster is taken down and the way to go on is said.
+    Ray takes that signal for itself when it starts, and aborts at it."""
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if before is not None:  # not one that C code has set
+            signal.signal(signal.SIGTERM, before)
+
+
 def _draw(
     current: Session,
     rounds: Rounds,
@@ -176,7 +194,7 @@ def _draw(
 
     config, run = current.config, current.run
     progress = Progress(rounds, current.say)
-    with monitor_of(run, config) as monitor:
+    with sigterm_interrupts(), monitor_of(run, config) as monitor:
         if monitor.url:
             current.say(f"watch {monitor.url}")
         made = rounds.run(
