@@ -6,10 +6,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from leash_ray.config import SamplingConfig
+from leash_ray.config import BudgetConfig, SamplingConfig
 from leash_ray.policy import ServedPolicy
 from leash_ray.sampling.budget import design_of
 from leash_ray.sampling.held import check
+from leash_ray.sampling.origin import prompts_hash
+from leash_ray.sampling.rounds import Rounds
 from leash_ray.sampling.shard import Shard, cut, plan_shards
 from leash_ray.sampling.stream import sample_shards
 from leash_ray.types import COMPLETIONS_SCHEMA, Problem
@@ -93,6 +95,29 @@ def test_how_completions_are_cut_into_shards_does_not_change_them(
     wanted = {p.id for p in two}
     expected = [r["text"] for r in read(sampled) if r["problem_id"] in wanted and r["sample_index"] < 8]
     assert [r["text"] for r in read(tmp_path)] == expected
+
+
+def test_topping_up_equals_drawing_at_once(
+    sampled: Path, served: ServedPolicy, verifier: RemoteVerifier, countdown: list[Problem], tmp_path: Path
+) -> None:
+    """Adaptively to 16, then to 24 for all: row for row what 24 at once are, and nothing is drawn twice."""
+    adaptive = SamplingConfig(budget=BudgetConfig(first=4, grow=2, max=16), max_tokens=12, samples_per_shard=20)
+    by_id = {problem.id: problem for problem in countdown}
+    n_drawn = 0
+    for config in (adaptive, CONFIG):
+        design = design_of(config)
+        held = check(tmp_path / "c", lambda policy, ids: {"prompts": prompts_hash(by_id[i] for i in ids)}, pytest.fail)
+        pairs = [("alpha", problem.id) for problem in countdown]
+        rounds = Rounds(held, pairs, design, config.samples_per_shard, tmp_path / "dead_letters.jsonl")
+        made = rounds.run(
+            lambda shards, config=config: sample_shards(
+                shards, tmp_path / "c", countdown, config, 0, {"alpha": served}, verifier
+            )
+        )
+        n_drawn += sum(row["completions"] for row in made)
+        if config is adaptive:
+            assert 4 * len(countdown) < rounds.n_held["alpha"] < 16 * len(countdown)
+    assert read(tmp_path / "c") == read(sampled) and n_drawn == len(read(sampled))
 
 
 def test_each_distinct_answer_is_verified_once(

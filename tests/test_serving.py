@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.stats import chisquare
+from scipy.stats import binomtest, chi2_contingency, chisquare
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from leash_ray.deploy import check_port, llm_config, resolve_model
 from leash_ray.errors import UsageError
 from leash_ray.policy import ServedPolicy
+from leash_ray.seeds import stream_seed
 from leash_ray.types import CompletionBatch, Problem, SampleRequest, SamplingParams
 
 MODEL = resolve_model("embedded:countdown")
@@ -70,6 +71,35 @@ def test_first_tokens_follow_the_models_distribution(served: ServedPolicy, netwo
     expected = np.append(probs[common], probs[~common].sum()) * n
     keep = expected > 0
     assert chisquare(observed[keep], expected[keep]).pvalue > 1e-4
+
+
+def test_streams_are_no_more_alike_than_chance_makes_them(served: ServedPolicy, network: torch.nn.Module) -> None:
+    """Neighbours within a request (their seeds differ by one), and the same places of requests of other policies and
+    other first samples: first tokens are independent, and whole completions are equal as often as two draws are."""
+    n = 2000
+    starts = [stream_seed(0, "sample", policy, "problem") + first for policy in "ab" for first in (0, n)]
+    requests = [SampleRequest(PROMPT, n, seed) for seed in starts]
+    batches = served.sample(requests, SamplingParams(max_tokens=12))
+    firsts = [b.token_ids_T[b.offsets[:-1]] for b in batches]
+    joined = np.concatenate([b.logprobs_T.astype(np.float64) for b in batches])
+    ends = np.cumsum(np.concatenate([np.diff(b.offsets) for b in batches]))
+    logprob_sums = np.diff(np.concatenate([[0.0], np.cumsum(joined)])[np.concatenate([[0], ends])])
+    collision = np.exp(logprob_sums).mean()  # the mean of p over draws is the sum of p², the chance that two are equal
+    pairings = {
+        "neighbours": [(b, slice(0, n - 1), b, slice(1, n)) for b in range(4)],
+        "first samples": [(0, slice(0, n), 1, slice(0, n)), (2, slice(0, n), 3, slice(0, n))],
+        "policies": [(0, slice(0, n), 2, slice(0, n)), (1, slice(0, n), 3, slice(0, n))],
+    }
+    for name, pairs in pairings.items():
+        left = np.concatenate([firsts[i][where] for i, where, _, _ in pairs])
+        right = np.concatenate([firsts[j][where] for _, _, j, where in pairs])
+        common = [token for token in np.unique(left) if (left == token).mean() > 0.05]
+        table = np.array([[((left == a) & (right == b)).sum() for b in common] for a in common])
+        assert chi2_contingency(table).pvalue > 1e-4, name
+        texts = [(batches[i].texts[where], batches[j].texts[other]) for i, where, j, other in pairs]
+        equal = sum(a == b for mine, others in texts for a, b in zip(mine, others, strict=True))
+        total = sum(len(mine) for mine, _ in texts)
+        assert binomtest(equal, total, min(1.0, collision)).pvalue > 1e-4, (name, equal, total, collision)
 
 
 def test_a_sample_has_its_own_random_stream(served: ServedPolicy) -> None:
