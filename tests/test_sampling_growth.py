@@ -147,3 +147,14 @@ def test_one_design_is_part_of_another_by_brute_force() -> None:
         assert is_part(old, new) <= truly, (old, new)
         agree.append(is_part(old, new) == truly)
     assert sum(agree) > 0.9 * len(agree)  # what is refused for nothing are odd cases: more samples at a lower bar
+
+
+def test_a_larger_generated_set_holds_the_smaller_one(tmp_path: Path) -> None:
+    """reasoning-gym's sets grow at their end, so that their size may."""
+    tiny = Path(__file__).parent.parent / "jobs" / "configs" / "tiny.yaml"
+    changes = {"policies.trained.model": MODEL, "train": None}
+    run = open_run(load_config(tiny, changes), tmp_path / "run", resume=False)
+    before = read_problems(run.problems_parquet)
+    open_run(load_config(tiny, {**changes, "task.size": 9}), run.path, resume=True)
+    assert len(before) == 4 and read_problems(run.problems_parquet)[:4] == before
+    assert len(read_problems(run.problems_parquet)) == 9
