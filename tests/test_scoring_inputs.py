@@ -157,10 +157,12 @@ def test_prompts_are_those_that_were_asked(tmp_path: Path) -> None:
     run = run_of(tmp_path / "run", prompting=prompting)
     config = parse_config(run.config, "made")
     base = subject_of(config, run, "base")
-    assert asked_prompts(config, run, PROBLEMS, base)[FIRST.id] == FIRST.prompt  # a run without a record
     asked, record = render_both(config, {"base": BASE, "trained": BASE}, PROBLEMS)
     keep(run.path, record)
     expected = {p.id: p.prompt for p in asked["base"]}
+    (run.path / "prompts.json").rename(run.path / "away.json")
+    assert asked_prompts(config, run, PROBLEMS, base) == expected  # a run without a record
+    (run.path / "away.json").rename(run.path / "prompts.json")
     assert expected[FIRST.id] == f"Count.\n\n{FIRST.prompt} ok:"
     for name in ("base", "trained@200", "elsewhere"):
         subject = base if name == "base" else given_subject(config, BASE, name)

@@ -173,6 +173,9 @@ def test_what_cannot_be_scored_is_refused_before_ray(run: RunDir, tmp_path: Path
     config = parse_config(run.config, "made", {"sampling.temperature": 0, "sampling.n": 1})
     with pytest.raises(UsageError, match="at temperature 0"):
         score_run(run, config, Asked(), print)
+    (run.completions / "base" / "p1.parquet").write_bytes(b"damaged")
+    with pytest.raises(UsageError, match=r"p1\.parquet is damaged .* --resume draws it again"):
+        score(run)
     shutil.rmtree(run.completions / "base")
     shutil.rmtree(run.completions / "trained")
     with pytest.raises(UsageError, match="no completions to score: run leash sample"):

@@ -25,8 +25,9 @@ def asked_prompts(config: RunConfig, run: RunDir, problems: Sequence[Problem], s
     """
     policy = next((n for n in (subject.name, subject.name.partition("@")[0]) if n in config.policies), config.base)
     facts = ((read_prompts(run.path) or {}).get("policies") or {}).get(policy)
-    if facts is None:  # older than the record, or made by hand: the problems are asked as they are
-        return {problem.id: problem.prompt for problem in problems}
+    if facts is None:  # a run that is older than the record, or is about to sample more problems
+        rendered = render_for(config, {policy: subject.model}, policy, problems)
+        return {problem.id: problem.prompt for problem in rendered.problems}
     rebuilt = as_asked(run.path, problems)[policy]
     asked = [rebuilt[problem.id] for problem in problems]
     if _hash(asked) != facts["prompts_hash"]:

@@ -108,12 +108,18 @@ def score_run(run: RunDir, config: RunConfig, asked: Asked, say: Say) -> dict[st
 
 
 def _completions(run: RunDir) -> Iterator[_Part]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     for shard in parquet_files(run.completions):
-        with pq.ParquetFile(shard) as file:
-            metadata = file.schema_arrow.metadata or {}
-            counts = Counter(file.read(columns=["policy"])["policy"].to_pylist())
+        try:
+            with pq.ParquetFile(shard) as file:
+                metadata = file.schema_arrow.metadata or {}
+                counts = Counter(file.read(columns=["policy"])["policy"].to_pylist())
+        except (pa.ArrowException, OSError) as e:
+            raise UsageError(
+                f"{shard} is damaged ({str(e).splitlines()[0]}): leash sample with --resume draws it again"
+            ) from e
         yield from (_Part(shard.absolute(), policy, n, metadata) for policy, n in sorted(counts.items()))
 
 

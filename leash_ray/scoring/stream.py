@@ -12,6 +12,7 @@ from typing import Any
 from leash_ray.cluster import Claim, Device
 from leash_ray.errors import RunFailed, UsageError
 from leash_ray.progress import EVERY_S
+from leash_ray.sampling.causes import root_cause
 from leash_ray.scoring.subject import Subject
 from leash_ray.scoring.table import ScoresTable
 from leash_ray.scoring.tally import Tally
@@ -153,7 +154,7 @@ def score_units(units: Sequence[Unit], job: Job, pool: Pool, total: int, say: Ca
                 yield Tally.from_json(json.loads(row["tally"]))
     except (ray.exceptions.RayError, OSError) as e:
         raise RunFailed(
-            f"scoring stopped: {_root_cause(e)}; what was finished is kept: run the same command again (where memory "
+            f"scoring stopped: {root_cause(e)}; what was finished is kept: run the same command again (where memory "
             "ran out, with a smaller --batch-tokens)"
         ) from e
 
@@ -200,13 +201,3 @@ def _follow(meter: Any, name: str, total: int, say: Callable[[str], None]) -> It
     finally:
         over.set()
         thread.join(timeout=2 * EVERY_S)
-
-
-def _root_cause(error: BaseException) -> str:
-    """The innermost error's own line."""
-    while True:
-        inner = getattr(error, "cause", None) or error.__cause__
-        if not isinstance(inner, BaseException):
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            return lines[-1] if lines else type(error).__name__
-        error = inner

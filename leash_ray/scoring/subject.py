@@ -1,20 +1,17 @@
 """The model that scores, and what it is called in tables: a policy of the run, or any folder under a name."""
 
-import hashlib
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from leash_ray.config import PolicyConfig, RunConfig
 from leash_ray.deploy import resolve_model
 from leash_ray.errors import UsageError
 from leash_ray.run_dir import RunDir
+from leash_ray.sampling.origin import model_identity
 from leash_ray.section import NAME
 
 _STEP = re.compile(r"@\d+")
-_END_BYTES = 1 << 20
-_WEIGHTS = (".safetensors", ".bin", ".pt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +34,9 @@ class Subject:
 
     @property
     def identity(self) -> str:
-        """The same for the same weights, wherever their folder is: by the configuration, and the size and both ends of
-        each file of weights. A hub name is its own."""
-        folder = Path(self.model)
-        if not folder.is_dir():
-            return f"{self.model}@{self.revision or 'main'}"
-        digest = hashlib.blake2b((folder / "config.json").read_bytes(), digest_size=8)
-        for path in sorted(p for p in folder.iterdir() if p.suffix in _WEIGHTS):
-            size = path.stat().st_size
-            digest.update(f"{path.name} {size}".encode())
-            with open(path, "rb") as f:
-                digest.update(f.read(_END_BYTES))
-                f.seek(max(0, size - _END_BYTES))
-                digest.update(f.read())
-        return f"weights {digest.hexdigest()}"
+        """The same for the same weights, wherever their folder is."""
+        known = model_identity(self.model)
+        return f"{known}@{self.revision or 'main'}" if known == self.model else known
 
     def tokenizer(self) -> Any:
         """As the policy's engine loads it.
