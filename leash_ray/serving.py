@@ -77,6 +77,7 @@ class PolicyServer(LLMServer):
                 self._idle.notify_all()
 
     async def _sample_one(self, request: SampleRequest, params: SamplingParams, version: int) -> CompletionBatch:
+        from vllm.exceptions import VLLMClientError
         from vllm.sampling_params import RequestOutputKind
         from vllm.sampling_params import SamplingParams as VllmParams
 
@@ -94,8 +95,11 @@ class PolicyServer(LLMServer):
             **asdict(params),
         )
         final = None
-        async for output in client.generate({"prompt_token_ids": prompt_ids}, vllm_params, uuid.uuid4().hex):
-            final = output
+        try:
+            async for output in client.generate({"prompt_token_ids": prompt_ids}, vllm_params, uuid.uuid4().hex):
+                final = output
+        except VLLMClientError as e:  # the request's own fault: callers need not import vLLM to be told
+            raise ValueError(str(e)) from None
         assert final is not None and len(final.outputs) == request.n
         outputs = sorted(final.outputs, key=lambda o: o.index)
         if any(o.finish_reason not in ("stop", "length") for o in outputs):

@@ -15,16 +15,20 @@ import pytest
 from leash_ray import cluster, stages
 from leash_ray.config import SamplingConfig, load_config
 from leash_ray.errors import RunFailed, UsageError
-from leash_ray.files import atomic_path
+from leash_ray.files import atomic_path, parquet_files
 from leash_ray.policy import ServedPolicy
 from leash_ray.sampling.draw import ShardMaker
-from leash_ray.sampling.shard import plan_shards
+from leash_ray.sampling.shard import Shard, plan_shards
 from leash_ray.sampling.stream import sample_shards
 from leash_ray.session import open_run, session
 from leash_ray.types import Problem, SamplingParams
 from leash_ray.verify.remote import RemoteVerifier
 
 TINY = Path(__file__).parent.parent / "jobs" / "configs" / "tiny.yaml"
+
+
+def _rows(path: Path) -> list[dict]:
+    return pq.read_table(path, partitioning=None).to_pylist()
 
 
 def engines() -> list[psutil.Process]:
@@ -82,6 +86,29 @@ def test_a_full_disk_leaves_no_half_shard(
     assert list(target.parent.iterdir()) == []
     maker.make(shard)
     assert pq.read_table(target).num_rows == 16
+
+
+def test_a_prompt_that_the_engine_refuses_stops_no_other(
+    served: ServedPolicy, verifier: RemoteVerifier, countdown: list[Problem], tmp_path: Path
+) -> None:
+    """It fails the request that it shares with others: each is then asked for alone, and the same is drawn."""
+    long = Problem.make("countdown", "1 " * 40, countdown[0].verifier, countdown[0].reference)
+    problems = [countdown[0], long, countdown[1]]
+    params = SamplingParams(max_tokens=12)
+    started = time.monotonic()
+    maker = ShardMaker(tmp_path / "a", problems, params, 0, {"alpha": served}, verifier, max_tries=2)
+    made = maker.make(Shard("alpha", tuple(p.id for p in problems), 0, 8))
+    assert time.monotonic() - started < 60
+    (letter,) = made["dead"]
+    assert (letter["problem_id"], letter["stage"], letter["tries"]) == (long.id, "policy", 2)
+    assert "64" in letter["reason"]  # the context's length
+    alone = ShardMaker(tmp_path / "b", countdown[:2], params, 0, {"alpha": served}, verifier)
+    alone.make(Shard("alpha", tuple(p.id for p in countdown[:2]), 0, 8))
+    a, b = (
+        [(r["problem_id"], r["sample_index"], r["text"]) for p in parquet_files(tmp_path / f) for r in _rows(p)]
+        for f in "ab"
+    )
+    assert a == b and len(a) == 16
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
