@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 MAX_GAP_A_TOKEN = 0.1
-"""Nats. Rounding to 16 bits gives about a tenth of it; another model, prompt or temperature far more."""
+"""Nats. Far more than rounding to 16 bits gives, and far less than another model, prompt or temperature."""
 
 
 @dataclass(slots=True)
