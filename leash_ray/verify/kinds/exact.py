@@ -80,7 +80,7 @@ class Exact(Kind):
 
     def _phrase(self, text: str, fallback: bool) -> Reading | None:
         statement = last_statement(text)
-        if statement is None or statement.retracted or not statement.said:
+        if statement is None or statement.retracted or statement.unusual or not statement.said:
             return None
         said = self.reading(statement.said, "phrase", statement.ended, fallback)
         return said and self.settled(said, text[statement.end :])
