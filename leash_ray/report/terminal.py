@@ -102,7 +102,7 @@ def print_part(out: "Console", part: Part, setting: str = "") -> None:
         lines = Table.grid(padding=(0, 1))  # a grid, so that a long line is indented under itself
         labelled = any(label for label, _ in part.lines)
         for label, text in part.lines:
-            lines.add_row(*([Text(f" {label}", style="bold" if label else "")] if labelled else [" ·"]), Text(text))
+            lines.add_row(*([Text(label, style="bold" if label else "")] if labelled else [" ·"]), Text(text))
         out.print(lines)
 
 
@@ -133,4 +133,4 @@ def _table() -> "Table":
     from rich import box
     from rich.table import Table
 
-    return Table(box=box.Box("    \n    \n ── \n    \n    \n    \n    \n    \n"), pad_edge=False, padding=(0, 1, 0, 0))
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=False)

@@ -45,18 +45,16 @@ def floor_line(support: Support, unit: Unit) -> str:
     """
     floor = branch(unit, "noise_floor")
     k = number(floor, "k")
-    said = [
-        f"{fmt.visible(name_of(support, role))} against itself: "
-        f"E = S = {around(number(floor, role, 'E'), number(floor, role, 'sd'))}"
+    each = [
+        f"{fmt.visible(name_of(support, role))} {around(number(floor, role, 'E'), number(floor, role, 'sd'))}"
         for role in ROLES
         if number(floor, role, "E") is not None
     ]
-    if k is None or not said:
+    if k is None or not each:
         return ""
+    text = f"against itself at k = {fmt.count(k)}: {', '.join(each)}"
     here = at_k(unit, int(k))
-    if here:
-        said.append(f"measured there: E {fmt.decimal(here.get('E'))}, S {fmt.decimal(here.get('S'))}")
-    return f"at k = {fmt.count(k)}, {'; '.join(said)}"
+    return text + (f"; measured E {fmt.decimal(here.get('E'))}, S {fmt.decimal(here.get('S'))}" if here else "")
 
 
 def at_k(unit: Unit, k: int) -> dict[str, float | None]:

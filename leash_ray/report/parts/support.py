@@ -22,7 +22,7 @@ def support_part(support: Support) -> Part:
         lines.append(
             (
                 "soft problems",
-                "by how probable it is, given all samples, that a policy solves a problem at a rate above ε",
+                "weighed by the probability, given all samples, that solve rates exceed ε",
             )
         )
     caption = "P found by both, E only by trained, S only by base, O by neither"
