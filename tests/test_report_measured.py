@@ -301,6 +301,10 @@ def test_shown() -> None:
     assert shown(Estimate(3e-4, (1e-4, 6e-4))) == "0.00030 [0.00010, 0.00060]"  # digits that the interval bears out
     assert shown(Estimate(2e-4, (-0.064, 0.059)), signed=True) == "0.000 [-0.064, 0.059]"
     assert shown(Estimate(-0.0467, (-0.1, -1e-17)), signed=True) == "-0.047 [-0.100, 0.000]"
+    # An interval that is on one side of 0 looks it, where two more decimals can show that.
+    assert shown(Estimate(-0.05, (-0.1, -0.0004)), signed=True) == "-0.0500 [-0.1000, -0.0004]"
+    assert shown(Estimate(0.05, (0.00004, 0.1))) == "0.05000 [0.00004, 0.10000]"
+    assert shown(Estimate(0.05, (1e-9, 0.1))) == "0.050 [0.000, 0.100]"
     assert shown(Estimate(0.125), signed=True) == "+0.125"
     assert shown(Estimate(3.66e-4)) == "0.00037"
     assert shown(Estimate(5e-17), FIXED) == "0.000"

@@ -58,7 +58,7 @@ def shown(estimate: Estimate, kind: Kind = RATE, *, signed: bool = False) -> str
     if estimate.ci is None:
         return _fixed(value, _decimals(abs(value), kind._replace(digits=2 if kind.digits else 0)), signed)
     low, high = (end * kind.scale for end in estimate.ci)
-    decimals = _decimals(high - low or abs(value), kind)
+    decimals = _off_zero(low, high, _decimals(high - low or abs(value), kind))
     return f"{_fixed(value, decimals, signed)} [{_fixed(low, decimals)}, {_fixed(high, decimals)}]"
 
 
@@ -67,6 +67,14 @@ def _decimals(size: float, kind: Kind) -> int:
     if size < 1e-8 or not kind.digits:  # so small that it is rounding
         return kind.decimals
     return max(kind.decimals, min(kind.most, kind.digits - 1 - math.floor(math.log10(size))))
+
+
+def _off_zero(low: float, high: float, decimals: int) -> int:
+    """Up to two decimals more where an interval lies on one side of 0 and would not look it."""
+    end = low if low > 0 else -high
+    if end <= 0:
+        return decimals
+    return next((d for d in range(decimals, decimals + 3) if round(end, d) > 0), decimals)
 
 
 def _fixed(value: float, decimals: int, signed: bool = False) -> str:

@@ -1,7 +1,7 @@
 """How many answers there are, and how evenly they are given."""
 
 from leash_ray.report import text as fmt
-from leash_ray.report.numbers import MEAN, NATS, Information, Kind, shown
+from leash_ray.report.numbers import MEAN, NATS, RATE, Information, shown
 from leash_ray.report.parts import policies
 from leash_ray.report.parts.part import Part, Row
 from leash_ray.report.read import Support, both, branch, number
@@ -18,7 +18,7 @@ def richness_part(support: Support) -> Part:
     rows: list[Row] = [("seen", cells)] if set(cells) != {fmt.DASH} else []
     for label, name, kind in (
         ("at least (Chao1)", "chao1_correct_answers", MEAN),
-        ("unseen mass", "unseen_correct_mass", Kind(3)),
+        ("unseen mass", "unseen_correct_mass", RATE),
     ):
         found = policies.cells(support, kind, name)
         rows += [(label, found)] if set(found) != {fmt.DASH} else []
