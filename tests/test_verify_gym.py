@@ -502,6 +502,12 @@ WITH_MORE_WORDS = (
     ("\\boxed{6}, \\boxed{5}", False), ("5\nNo, 6", False), ("5 or 6", False), ("<answer>5</answer>?", False),
     ("<answer>5</answer> This is right.", True), ("<answer>5</answer>\nThe answer is 5.", True), ("\\boxed{5}", True),
     ("<answer>6</answer> No: <answer>5</answer>", True), ("5", True),
+    ("2 + 3 = 5.\n\nThe answer is 5.", True), ("First, 2 + 3.\n\n**Final Answer:** 5", True),
+    ("2 + 3 = 5\nSo the answer is 5.\n\n6", False), ("2 + 3.\nThe answer is $5$.", True),
+    ("2 + 3.\nThe answer is 5 or 6.", False), ("2 + 3.\nThe answer is not 5.", False),
+    ("2 + 3.\nThe answer is 5.\nWait, no.", False), ("2 + 3.\nThe second answer is 5.", False),
+    ("2 + 3.\nIf x is even, the answer is 5.", False), ("2 + 3.\nThe answer is 5 more than 3.", False),
+    ("2 + 3.\nThe answer is 5.\nThe answer is 6.", False), ("2 + 3.\nThe answer is 5. It is 6.", False),
     ("<answer>5</answer>\n\nUser: What is 3+3?\nAssistant: wait, the answer is 6", True),
 )  # fmt: skip
 

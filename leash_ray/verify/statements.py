@@ -101,7 +101,7 @@ def last_statement(text: str) -> Statement | None:
         line, newline, after = _OPENS.sub("", after, count=1).partition("\n")
     end = len(text) - len(newline) - len(after)
     unusual = not _PLAIN.search(text[max(0, found.start() - _BEFORE_CHARS) : found.start()])
-    taken_back = retracted(line) or retracted(f"\n{after}")
+    taken_back = retracted(line) or retracted(f"\n{after}") or another_line(line, after)
     return Statement(line.strip(), taken_back, found.start(), bool(newline), end, unusual)
 
 
@@ -122,7 +122,30 @@ _NAMED_ANSWER = re.compile(
     r"(?:\w{1,10} )?(?:answer|result|choice|option)\b",
     re.IGNORECASE,
 )
-_VALUE = re.compile(r"[^\w]{0,4}(?:[A-Za-z]\w{0,5}\s?=\s?)?(?:[A-Z]|\S{0,20}\d\S{0,20})[^\w]{0,4}")
+_VALUE = re.compile(
+    r"[^\w]{0,4}(?:[A-Za-z]\w{0,5}\s?=\s?)?(?:[A-Z]|\S{0,20}\d\S{0,20}(?:\s[A-Za-z°%]\S{0,11})?)[^\w]{0,4}"
+)
+
+
+def is_value(line: str) -> bool:
+    """Whether a line is nothing but a number, perhaps with a unit or a name, or a capital letter."""
+    return _VALUE.fullmatch(line.strip()) is not None
+
+
+_OF_A_LAYOUT = re.compile(r"\s*(?:(?:```\w{0,12}|\$\$|\\[\[\]])[ \t]*(?:\n\s*|\Z))*")
+
+
+def another_line(said: str, after: str) -> bool:
+    """Whether the line that follows an answer's is another value: rows of one answer, or a second one."""
+    start = _OF_A_LAYOUT.match(after)
+    line = after[start.end() if start else 0 :].partition("\n")[0].strip()
+    if not line or not _VALUE.fullmatch(line):
+        return False
+    one, other = said.strip(_AROUND), line.strip(_AROUND)
+    return one != other and not (one and "=" in other and other.endswith(one))
+
+
+_AROUND = " \t$*_`.,;:()[]\\"
 
 
 def last_conclusions(text: str) -> list[str]:
@@ -193,7 +216,8 @@ _TAKEN_BACK = re.compile(
     r"|(?:that|this|it|which) (?:(?:does not|doesn't|did not|didn't) (?:match|work|fit|satisfy|check|add|hold"
     r"|make sense)|fail(?:s|ed)(?! to))"
     r"|(?:but|however),? (?:\w{1,20} ){0,3}contradict\w{0,4})(?![A-Za-z])"
-    r"|(?:\A\s{1,5}|[.!?\n(]\s{0,5}|\b(?:oh|but|ah|ok|okay),? )(?:no|nope)[,.!]",
+    r"|(?:\A\s{1,5}|[.!?\n(]\s{0,5}|\b(?:oh|but|ah|ok|okay),? )(?:no|nope)[,.!:]"
+    r"|\bbut (?:the|this) (?:question|problem) (?:asks|wants|is asking)\b",
     re.IGNORECASE,
 )
 # Right behind the answer: another one.
