@@ -7,7 +7,7 @@ reduce`` would, and counts how often it is right::
 
 - coverage: how often 95% intervals hold the truth; 93% to 97% is aimed at.
 - null: whether randomised p-values of the label-permutation null are uniform where training changed nothing (KS test),
-  how often the exact ones reject there (at most 5%), and where a difference was planted (power).
+  and how often the exact ones reject there (at most 5%).
 - soft: bias of expected P, E, S, O against the true counts of problems with p above epsilon, in percent of problems.
 - power: how often the null rejects where a share of the problems is lost, and nothing else changed.
 - diversity: bias of entropy and richness estimators against the number of samples.
