@@ -66,7 +66,7 @@ def intervals(pair: Pair, n_boot: int, seed: int) -> dict[str, tuple[float, floa
         ci = support_json(unit, pair, found, zeta=ZETA, level=LEVEL, labels_may_move=False)["ci"]
         for metric, value in zip(METRICS, found[f"support/{unit.name}"].value, strict=True):
             out[f"{metric}/{unit.name}"] = (float(value), *(ci[metric] or (np.nan, np.nan)))
-    curve_values, curve_limits, curve_changes = curves_json(curves, found, len(pair), LEVEL)
+    curve_values, curve_limits, curve_changes = curves_json(curves, found, pair.clusters, LEVEL)
     mean_values, mean_limits, mean_changes = means_json(means, found)
     for name in names_of_means(ks_of(pair.k)):
         what, _, k = name.partition("@")
