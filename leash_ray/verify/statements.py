@@ -222,7 +222,8 @@ _TAKEN_BACK = re.compile(
 )
 # Right behind the answer: another one.
 _ALTERNATIVE = re.compile(
-    r"(?:[\s$*_)\]}.,;]|\\text\s?\{|\\[;,:! ]|\\quad){0,9}(?:or\b|and\s{1,3}(?=[\d$\\(*\"'+-]|[A-Z]\b))"
+    r"(?:[\s$*_)\]}.,;]|\\text\s?\{|\\[;,:! ]|\\quad){0,9}"
+    r"(?:or\b(?!\s{1,3}so\s{0,3}[.!]?\s{0,3}\Z)|and\s{1,3}(?=[\d$\\(*\"'+-]|[A-Z]\b))"
     r"|[\s$*_)\]}]{0,9}/\s?\S"
     r"|[ \t$*_)\]}]{0,9}[,;][ \t]{0,3}(?-i:[A-Z][\w'-]{0,19}|\S{0,10}\d\S{0,10})[ \t.]{0,5}(?:\n|\Z)",
     re.IGNORECASE,
