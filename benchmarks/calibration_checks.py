@@ -7,7 +7,7 @@ numbers of ``support.json``.
 import zlib
 
 import numpy as np
-from calibration_worlds import N_RIGHT, Drawn, Floats, World, draw, names_of_means
+from calibration_worlds import N_RIGHT, Drawn, Floats, World, draw, ks_of, names_of_means
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -66,9 +66,9 @@ def intervals(pair: Pair, n_boot: int, seed: int) -> dict[str, tuple[float, floa
         ci = support_json(unit, pair, found, zeta=ZETA, level=LEVEL, labels_may_move=False)["ci"]
         for metric, value in zip(METRICS, found[f"support/{unit.name}"].value, strict=True):
             out[f"{metric}/{unit.name}"] = (float(value), *(ci[metric] or (np.nan, np.nan)))
-    curve_values, curve_limits, curve_changes = curves_json(curves, found, len(pair), LEVEL)
+    curve_values, curve_limits, curve_changes = curves_json(curves, found, pair.clusters, LEVEL)
     mean_values, mean_limits, mean_changes = means_json(means, found)
-    for name in names_of_means(sorted({1, 8, pair.k})):
+    for name in names_of_means(ks_of(pair.k)):
         what, _, k = name.partition("@")
         for i, side in enumerate(SIDES):
             if k:

@@ -97,7 +97,7 @@ def _coverage(result: dict[str, Any]) -> alt.HConcatChart:
             )
         )
         layers = alt.layer(_band(93, 97, "x", scale), _rule(95, "x", scale), points)
-        panels.append(layers.properties(width=WIDTH / 2 - 60, height=alt.Step(6), title=title))
+        panels.append(layers.properties(width=WIDTH / 2 - 60, height=alt.Step(4.5), title=title))
     n = result["replications"]["coverage"]
     below = f"Share of {n} simulated runs whose interval holds the truth. Shaded: 93 to 97%, what is aimed at."
     return alt.hconcat(*panels, spacing=16).properties(title=_titled("Coverage of 95% intervals", below))
@@ -196,7 +196,7 @@ def _soft(result: dict[str, Any]) -> alt.VConcatChart:
             )
             layers = alt.layer(_band(-1, 1, "x", scale), _rule(0, "x", scale), points)
             name = f"{group}, {title}" if not i else group
-            panels.append(layers.properties(width=163, height=alt.Step(7), title=name))
+            panels.append(layers.properties(width=163, height=alt.Step(5.5), title=name))
         rows.append(alt.hconcat(*panels, spacing=14))
     below = "Expected count less the true count of problems with p above ε. Shaded: within 1%. Marks as above."
     return alt.vconcat(*rows, spacing=8).properties(title=_titled("Bias of support against the truth at ε", below))

@@ -226,7 +226,7 @@ def _plug_in(p_QA: Floats, n: int) -> Floats:
 def truth(world: World, n: tuple[int, int]) -> dict[str, float]:
     """Expected value of everything that :func:`calibration_checks.intervals` estimates, by the same names."""
     k = min(n)
-    ks = sorted({1, 8, k})
+    ks = ks_of(k)
     counts = {unit: np.zeros(3) for unit in ("problem", "answer")}
     means = dict.fromkeys([f"{what}/{side}" for side in ("base", "trained") for what in names_of_means(ks)], 0.0)
     for share, w_Q, base_QA, trained_QA in _strata(world):
@@ -245,6 +245,11 @@ def truth(world: World, n: tuple[int, int]) -> dict[str, float]:
     found = {f"{metric}/{unit}": value for unit, c in counts.items() for metric, value in _metrics(*c).items()}
     differences = {f"{w}/difference": means[f"{w}/trained"] - means[f"{w}/base"] for w in names_of_means(ks)}
     return {**found, **means, **differences}
+
+
+def ks_of(n: int) -> list[int]:
+    """Where pass@k is looked at: the ends, a few samples, and half of them, where a mean may hang on few problems."""
+    return sorted({1, 8, n // 2, n})
 
 
 def names_of_means(ks: list[int]) -> list[str]:

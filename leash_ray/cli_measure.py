@@ -82,7 +82,7 @@ def reduce(
     from leash_ray.report import print_report
 
     prompts = read_prompts(Path(paths[0])) if asked else None
-    print_report(support, sampling=asked.get("sampling"), prompts=prompts)  # DETAILS
+    print_report(support, sampling=asked.get("sampling"), prompts=prompts, details=details, bits=bits)
     if asked:
         click.echo(f"\nresults are in {paths[0]}; next: leash report {paths[0]}")
 

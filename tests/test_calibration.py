@@ -126,14 +126,15 @@ def test_corrected_entropies_and_richness_are_less_biased():
 
 
 def test_whole_script(monkeypatch):
-    monkeypatch.setattr(calibration, "SAMPLES", ((16, 16), (32, 16)))
+    monkeypatch.setattr(calibration, "SAMPLES", ((32, 32),))
+    monkeypatch.setattr(calibration, "LOST", (0.0, 0.08))
     monkeypatch.setattr(calibration, "DIVERSITY_N", (4, 16))
     size = calibration.Size(coverage=2, bootstrap=50, null=2, null_answers=2, power=2, soft=2, diversity=2)
     result = calibration.summarise(calibration.collect(size, workers=1))
     result |= {"replications": vars(size), "summary": calibration.judge(result, size)}
-    # 8 worlds, and one sample size more for the two of the paper's shape; 20 statistics
-    assert len(result["coverage"]) == 10 * len({row["metric"] for row in result["coverage"]}) == 200
-    assert len(result["null"]) == (4 * 2 + 2) * 3
+    assert len(result["coverage"]) == 8 * len({row["metric"] for row in result["coverage"]}) == 8 * 23
+    assert len(result["null"]) == (4 + 1) * 3  # and unit answer, of one shape
+    assert {row["lost"] for row in result["power"]} == {0.0, 0.08}
     calibration.show(result)
     json.dumps(calibration._rounded(result), allow_nan=False)
     svg = ElementTree.fromstring(calibration_figure.figure(result))

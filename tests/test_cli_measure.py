@@ -133,3 +133,12 @@ def test_a_pilot_lends_its_numbers(tables: Path, capsys: pytest.CaptureFixture[s
 def test_a_plan_that_cannot_be_made(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], says: str) -> None:
     status, out, err = leash(capsys, "plan", *arguments)
     assert (status, out) == (2, "") and says in err and "Traceback" not in err
+
+
+def test_details_and_bits(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain, detailed, bits = (
+        leash(capsys, "reduce", tables / "c.parquet", "--bootstrap", 100, *options)[1]
+        for options in ((), ("--details",), ("--details", "--bits"))
+    )
+    assert len(detailed.splitlines()) > len(plain.splitlines()) + 20
+    assert "nats" in detailed and "bits" not in detailed.replace("--bits", "") and "bits" in bits

@@ -33,9 +33,9 @@ def support() -> dict[str, Any]:
     }
 
 
-def printed(table: dict[str, Any], width: int) -> str:
+def printed(table: dict[str, Any], width: int, **how: Any) -> str:
     console = Console(width=width, record=True, file=open("/dev/null", "w"), color_system=None)  # noqa: SIM115
-    print_report(table, console)
+    print_report(table, console, **how)
     console.file.close()
     return console.export_text()
 
@@ -52,9 +52,12 @@ def test_tables(width: int) -> None:
     assert line(text, "pass@256") == ["pass@256", "–", "–"]
     assert line(text, "answer entropy")[-2:] == ["–", "–"]
     assert line(text, "surprisal")[-2:] == ["–", "–"]
-    assert line(text, "ERROR") == ["ERROR", "4", "4"]
-    assert line(text, "problem") == ["problem", "10", "0", "0", "2", "1.000", "0.000", "0.000", "-0.500"]
-    assert line(text, "answer  ") == ["answer"] + ["–"] * 8
+    assert line(text, "base        CORRECT") == ["base", "CORRECT", "8,000,", "INCORRECT", "30,000,", "ERROR", "4"]
+    assert "difference" not in text  # it was not measured
+    assert line(text, "problems  ") == ["problems", "answers"]
+    cells = {"P": "10", "E": "0", "S": "0", "O": "2", "SRR": "1.000", "NDR": "0.000", "SDS": "0.000", "NSCR": "-0.500"}
+    for name, cell in cells.items():
+        assert line(text, f"{name} ") == [name, cell, "–"]
     assert "trained@200" in text
     assert "0.012 (ε) at 95% confidence" in " ".join(text.split())
     assert "Caution: only 0 problems changed sides" in text
@@ -68,7 +71,8 @@ def test_tasks_appear_when_there_are_several() -> None:
     assert "By task" not in printed(table, 80)
     table["by_task"]["gcd"] = part
     text = printed(table, 80)
-    assert line(text, "gcd") == ["gcd", "6", "10", "0", "0", "2", "0.100", "→", "0.200", "0.250", "→", "0.250"]
+    expected = ["gcd", "6", "10", "0", "0", "2", "-0.500", "0.100", "→", "0.200", "0.250", "→", "0.250"]
+    assert line(text, "gcd") == expected
 
 
 def test_nothing_is_known() -> None:

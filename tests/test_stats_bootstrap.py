@@ -8,7 +8,7 @@ from scipy import stats
 
 from leash_ray.stats import bootstrap as module
 from leash_ray.stats.bootstrap import Resampling, bootstrap, cluster_codes
-from leash_ray.stats.small_counts import jeffreys_share, jeffreys_support, share_intervals
+from leash_ray.stats.small_counts import jeffreys_support
 
 
 def means(m: np.ndarray) -> np.ndarray:
@@ -102,13 +102,6 @@ def test_cluster_codes() -> None:
     assert cluster_codes(["b", "a", "b", "c"]).tolist() == [1, 0, 1, 2]
 
 
-def test_jeffreys_share() -> None:
-    # Brown, Cai and DasGupta's own modification at the ends; 0 of 10 gives Beta(1/2, 21/2).
-    assert jeffreys_share(0, 10) == (0.0, pytest.approx(stats.beta.ppf(0.975, 0.5, 10.5)))
-    assert jeffreys_share(10, 10)[1] == 1.0 and 0.7 < jeffreys_share(10, 10)[0] < 0.9
-    assert np.isnan(jeffreys_share(0, 0)).all()
-
-
 def test_jeffreys_support() -> None:
     srr, ndr, sds, nscr = jeffreys_support(117, 0, 33)
     assert srr == pytest.approx(stats.beta.ppf([0.025, 0.975], 117.5, 33.5), abs=2e-3)
@@ -119,18 +112,3 @@ def test_jeffreys_support() -> None:
     wide = jeffreys_support(251, 9, 461, n_clusters=72)  # 721 answers of 72 problems
     narrow = jeffreys_support(251, 9, 461)
     assert (np.diff(wide) > 2.5 * np.diff(narrow)).all()  # sqrt(10) = 3.2, less where 9/10 of an answer is left
-
-
-def test_shares_near_their_ends() -> None:
-    rng = np.random.default_rng(0)
-    solved = np.zeros((200, 4))
-    solved[:3, 0] = 1  # 3 of 200: Jeffreys
-    solved[:100, 1] = 1  # 100 of 200: the bootstrap's
-    solved[:, 2] = 1  # all
-    solved[:, 3] = rng.uniform(0.04, 0.06, 200)  # graded, far from 0 for how little it varies: the bootstrap's
-    found = bootstrap(solved, means)
-    low, high = share_intervals(found, 200)
-    assert (low[0], high[0]) == pytest.approx(stats.beta.ppf([0.025, 0.975], 3.5, 197.5), rel=0.1)
-    assert (low[1], high[1]) == (found.low[1], found.high[1])
-    assert (low[2], high[2]) == (pytest.approx(stats.beta.ppf(0.025, 200.5, 0.5)), 1.0)
-    assert (low[3], high[3]) == (found.low[3], found.high[3]) and high[3] - low[3] < 0.003

@@ -116,6 +116,16 @@ MADE = [
     ("pool_matrix", made("", "100.0 50.0"), "100.9 50.4", "100.00 50.0"),
     ("pool_matrix", made("", "100.0 50.0"), "100\n50", "100 50"),
     ("spell_backward", made("", "ytilaidolam"), "ytilaidolamX", "YTILAIDOLAM"),
+    ("advanced_geometry", made("", "16.91°", task_type="angle_measure"), "16.91°0", "16.910°"),
+    ("advanced_geometry", made("", "16.91°", task_type="angle_measure"), "16.91°°", "$16.91^\\circ$"),
+    (
+        "advanced_geometry",
+        made("", "(-51.000, 41.000)", task_type="orthocenter", ortho=["-51", "41"]),
+        "(-51.000, 41.000)5",
+        "(-51, 41)",
+    ),
+    ("gsm_symbolic", made("", "98"), "98 maybe", "98 pages"),
+    ("quantum_lock", made("", "A → B"), "A → B?", "A → B."),
     ("time_intervals", made("", "00:00:29.084", task_type="time_ms"), "00:00:29.84", "00:00:29.084"),
     ("time_intervals", made("", "34 days", task_type="date"), "34 weeks", "34"),
     ("codeio", made("", '{"a": 5}'), '{"a": "5"}', '{"a":5}'),
@@ -321,7 +331,7 @@ def test_formulas(text: str, value: float) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "x", "1 2", "9**9**9", "1/0", "\\sqrt{-1}", "__import__('os')", "(1).real", "sqrt", "(" * 150, "1,2", "1 or 2",
-     "\\sqrt22", "True", "10 < 11", "sqrt(1, 2)", "1e999", "[1]", "lambda: 1"],
+     "\\sqrt22", "45°5", "45^\\circ 30", "45°30'", "True", "10 < 11", "sqrt(1, 2)", "1e999", "[1]", "lambda: 1"],
 )  # fmt: skip
 def test_what_is_no_formula(text: str) -> None:
     with pytest.raises(NoNumber):
@@ -492,6 +502,12 @@ WITH_MORE_WORDS = (
     ("\\boxed{6}, \\boxed{5}", False), ("5\nNo, 6", False), ("5 or 6", False), ("<answer>5</answer>?", False),
     ("<answer>5</answer> This is right.", True), ("<answer>5</answer>\nThe answer is 5.", True), ("\\boxed{5}", True),
     ("<answer>6</answer> No: <answer>5</answer>", True), ("5", True),
+    ("2 + 3 = 5.\n\nThe answer is 5.", True), ("First, 2 + 3.\n\n**Final Answer:** 5", True),
+    ("2 + 3 = 5\nSo the answer is 5.\n\n6", False), ("2 + 3.\nThe answer is $5$.", True),
+    ("2 + 3.\nThe answer is 5 or 6.", False), ("2 + 3.\nThe answer is not 5.", False),
+    ("2 + 3.\nThe answer is 5.\nWait, no.", False), ("2 + 3.\nThe second answer is 5.", False),
+    ("2 + 3.\nIf x is even, the answer is 5.", False), ("2 + 3.\nThe answer is 5 more than 3.", False),
+    ("2 + 3.\nThe answer is 5.\nThe answer is 6.", False), ("2 + 3.\nThe answer is 5. It is 6.", False),
     ("<answer>5</answer>\n\nUser: What is 3+3?\nAssistant: wait, the answer is 6", True),
 )  # fmt: skip
 

@@ -8,13 +8,13 @@ import numpy as np
 
 from leash_ray.measure.columns import Columns
 from leash_ray.measure.json import interval, number, with_ci
-from leash_ray.measure.pair import SIDES, Floats, Pair
+from leash_ray.measure.pair import SIDES, Floats, Ints, Pair
 from leash_ray.stats.bootstrap import Intervals
 from leash_ray.stats.cover import guesser_pass_at_k, reliably_solved
 from leash_ray.stats.crossing import crossing
 from leash_ray.stats.passk import coverage_at_k, pass_at_k, powers_of_two_up_to
+from leash_ray.stats.rare import difference_intervals, share_intervals
 from leash_ray.stats.richness import accumulation
-from leash_ray.stats.small_counts import mover, share_intervals
 
 TAUS = (0.01, 0.02, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.99, 1.0)
 
@@ -100,7 +100,7 @@ def add_curves(columns: Columns, curves: list[Curve]) -> None:
 
 
 def curves_json(
-    curves: list[Curve], found: Mapping[str, Intervals], n_clusters: int, level: float
+    curves: list[Curve], found: Mapping[str, Intervals], clusters: Ints | None, level: float
 ) -> tuple[tuple[dict[str, Any], dict[str, Any]], tuple[dict[str, Any], dict[str, Any]], dict[str, Any]]:
     """(curves of base, of trained), (their intervals), differences with intervals; by name, then place."""
     values: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
@@ -111,20 +111,13 @@ def curves_json(
         parts = [Intervals(*(getattr(of, f)[i * n : (i + 1) * n] for f in Intervals.__slots__)) for i in range(3)]
         limits = [(p.low, p.high) for p in parts]
         if curve.is_share:
-            limits = [share_intervals(p, n_clusters, level) for p in parts[:2]]  # type: ignore[misc]
-            limits.append(_of_difference(parts, limits))
+            limits = [share_intervals(v, p, clusters, level) for v, p in zip(curve.values, parts, strict=False)]
+            limits.append(difference_intervals(curve.values[1] - curve.values[0], parts[2], clusters, level))
         for i in range(len(SIDES)):
             values[i][curve.name] = {at: number(v) for at, v in zip(curve.at, parts[i].value, strict=True)}
             intervals[i][curve.name] = {at: interval(*x) for at, *x in zip(curve.at, *limits[i], strict=True)}
         difference[curve.name] = {at: with_ci(*x) for at, *x in zip(curve.at, parts[2].value, *limits[2], strict=True)}
     return values, intervals, difference
-
-
-def _of_difference(parts: list[Intervals], limits: list[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
-    base, trained, change = parts
-    low, high = mover(base.value, limits[0], trained.value, limits[1])
-    still = change.high - change.low < 1e-12  # no replicate differs, as where both pass@k are 1
-    return np.where(still, low, change.low), np.where(still, high, change.high)
 
 
 def crossing_json(curves: list[Curve], found: Mapping[str, Intervals]) -> dict[str, Any] | None:

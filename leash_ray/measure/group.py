@@ -45,7 +45,7 @@ def measure(pair: Pair, found_by: Pair, how: Measuring) -> Measured:
     add_means(columns, means)
     found = columns.intervals(how.resampling(pair.clusters))
 
-    curve_values, curve_limits, curve_changes = curves_json(curves, found, n_clusters, level)
+    curve_values, curve_limits, curve_changes = curves_json(curves, found, pair.clusters, level)
     mean_values, mean_limits, mean_changes = means_json(means, found)
     policies = tuple(
         {**curve_values[i], **mean_values[i], "ci": {**curve_limits[i], **mean_limits[i]}} for i in range(2)

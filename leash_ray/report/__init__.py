@@ -33,7 +33,8 @@ def write_report(run_dir: Path) -> Path:
         UsageError: support.json is missing or is not a support object.
     """
     from leash_ray.monitor import read_metrics
-    from leash_ray.report.html import all_figures, render_html
+    from leash_ray.report.figures import all_figures
+    from leash_ray.report.html import render_html
     from leash_ray.report.run_info import read_config, run_info
 
     run_dir = Path(run_dir)

@@ -15,16 +15,25 @@ from typing import TYPE_CHECKING, Any
 
 from leash_ray.report import prompts as asked
 from leash_ray.report import text as fmt
+from leash_ray.report.figures import all_figures
+from leash_ray.report.numbers import MEAN, RATE, Kind, shown
+from leash_ray.report.parts import detailed
+from leash_ray.report.parts.chance import chance_part
+from leash_ray.report.parts.policies import columns, count_rows, other_rows, pass_rows
+from leash_ray.report.parts.support import support_part
 from leash_ray.report.read import (
     GROUP_WORDS,
     GROUPS,
-    METRICS,
     ROLES,
     UNITS,
     Support,
+    both,
     branch,
+    confidence,
     curve,
     cuts,
+    estimate,
+    has_intervals,
     name_of,
     number,
     policy,
@@ -32,29 +41,12 @@ from leash_ray.report.read import (
 from leash_ray.report.rows import MAX_EXAMPLES, MAX_ROWS, select, solve_rate, sorted_rows
 from leash_ray.report.sentence import answer
 from leash_ray.report.svg import Figure, inline
-from leash_ray.report.terminal import TASK_COLUMNS, policy_rows, support_rows, task_rows
 from leash_ray.report.verdicts import bounds_rows, leniency_rows, rare_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from leash_ray.audit import RareVerdict
-
-
-def all_figures(
-    support: Support, per_problem: "pa.Table | None", metrics: Sequence[Mapping[str, Any]]
-) -> dict[str, Figure]:
-    """Every figure of the report by its name."""
-    from leash_ray.report import figures, training
-
-    made = [
-        figures.pass_at_k(support),
-        figures.support_bars(support),
-        figures.answer_entropy(support, per_problem),
-        figures.solve_rates(support, per_problem),
-        training.training_curves(metrics),
-    ]
-    return {figure.name: figure for figure in made}
 
 
 def render_html(
@@ -92,13 +84,10 @@ def render_html(
         answer=asked.with_caution(answer(support, sampling), support, prompts),
         cards=_cards(support),
         figures=figures,
-        policy_tables=[
-            [row for row in policy_rows(support) if row[0].startswith("pass@") is first] for first in (True, False)
-        ],
-        support_columns=(*GROUPS, *METRICS),
-        support_rows=support_rows(support),
-        task_columns=TASK_COLUMNS,
-        task_rows=task_rows(support),
+        policy_columns=columns(support),
+        policy_tables=[pass_rows(support), [*other_rows(support), *count_rows(support)]],
+        parts={"support": support_part(support), "chance": chance_part(support), **detailed(support)},
+        intervals=confidence(support) if has_intervals(support) else None,
         leniency_rows=leniency_rows(support, leniency or {}),
         bounds_rows=bounds_rows(support),
         rare=rare_rows(rare),
@@ -125,12 +114,18 @@ def _cards(support: Support) -> list[dict[str, str]]:
     def before_after(label: str, show: Any, pair: Sequence[Any], note: str) -> None:
         made.append({"label": label, "before": show(pair[0]), "after": show(pair[1]), "note": note})
 
-    before_after("pass@1", fmt.rate, [curves[r].get(1) for r in ROLES], "one sample")
+    def change(what: str, kind: Kind, *path: str) -> str:
+        """What the number is and, where it was measured, how it changed."""
+        found = both(support, *path)[2]
+        return what if found.value is None else f"{what}; {shown(found, kind, signed=True)}"
+
+    before_after("pass@1", fmt.rate, [curves[r].get(1) for r in ROLES], change("one sample", RATE, "pass_at_k", "1"))
     last = shared[-1] if shared else None
     if last and last > 1:
-        before_after(f"pass@{last}", fmt.rate, [curves[r].get(last) for r in ROLES], f"at least one right in {last}")
+        note = change(f"one right in {last}", RATE, "pass_at_k", str(last))
+        before_after(f"pass@{last}", fmt.rate, [curves[r].get(last) for r in ROLES], note)
     entropy = [number(policy(support, r), "answer_entropy") for r in ROLES]
-    before_after("Answer entropy", fmt.nats, entropy, "nats, mean over problems")
+    before_after("Answer entropy", fmt.nats, entropy, change("nats, mean", MEAN, "answer_entropy"))
     distinct = [number(policy(support, r), "distinct_correct_answers") for r in ROLES]
     if any(d is not None for d in distinct):
         before_after("Distinct correct answers", fmt.nats, distinct, "mean a problem")
@@ -140,8 +135,7 @@ def _cards(support: Support) -> list[dict[str, str]]:
             continue
         kind = "problems" if unit == "problem" else "correct answers"
         made.append({"label": f"Lost / gained {kind}", "lost": fmt.count(lost), "gained": fmt.count(gained),
-                     "note": f"SRR {fmt.rate(number(support, 'support', unit, 'SRR'))} · "
-                             f"NDR {fmt.rate(number(support, 'support', unit, 'NDR'))}"})  # fmt: skip
+                     "note": f"NSCR {shown(estimate(branch(support, 'support', unit), 'NSCR'))}"})  # fmt: skip
     return made
 
 

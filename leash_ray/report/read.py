@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from leash_ray.report.numbers import Estimate
 from leash_ray.report.text import is_number
 
 Support = Mapping[str, Any]
@@ -48,6 +49,50 @@ def k_grid(support: Support) -> list[int]:
     """Every k that either policy has an entry for, defined or not."""
     grid = {k for role in ROLES for k in branch(policy(support, role), "pass_at_k") if str(k).isdigit()}
     return sorted(int(k) for k in grid)
+
+
+def interval(tree: Any, *path: str) -> tuple[float, float] | None:
+    """The (low, high) at ``path``, or None unless both ends are finite numbers."""
+    found = branch(tree, *path[:-1]).get(path[-1])
+    if not isinstance(found, list | tuple) or len(found) != 2 or not all(map(is_number, found)):
+        return None
+    return float(found[0]), float(found[1])
+
+
+def estimate(tree: Any, *path: str) -> Estimate:
+    """The number at ``path``, with its interval at the same path below ``ci``."""
+    return Estimate(number(tree, *path), interval(tree, "ci", *path))
+
+
+def both(support: Support, *path: str) -> list[Estimate]:
+    """Base, trained and their difference, of one estimate of policies."""
+    change = ("difference", *path)
+    return [
+        *(estimate(policy(support, role), *path) for role in ROLES),
+        Estimate(number(support, *change, "value"), interval(support, *change, "ci")),
+    ]
+
+
+def entries(tree: Any, *path: str) -> dict[float, str]:
+    """Place on a curve's axis -> its key, in order."""
+    found = {}
+    for key in branch(tree, *path):
+        try:
+            found[float(key)] = str(key)
+        except ValueError:
+            continue
+    return dict(sorted(found.items()))
+
+
+def confidence(support: Support) -> str:
+    """Of the intervals, such as "95%"."""
+    level = number(support, "confidence")
+    return f"{100 * level:g}%" if level is not None else "95%"
+
+
+def has_intervals(support: Support) -> bool:
+    """Whether any unit of support says how far to trust it."""
+    return any(branch(support, "support", unit, "ci") for unit in UNITS)
 
 
 def errors(support: Support, role: str) -> int:

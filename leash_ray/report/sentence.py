@@ -1,8 +1,8 @@
-"""The answer in plain words: does RLVR on this base expand or shrink what it can reach?
+"""The answer in plain words: does RLVR on this base expand or shrink what it can reach, and is that decided?
 
-It says only what the numbers of one comparison say. It makes no claim of significance; where few
-problems changed sides, or sampling or verifying may have decided the matter, a caution says so. A run
-that contradicts the usual finding (pass@1 up, reach down) is reported as such.
+It says only what the numbers of one comparison say, with their intervals and with what chance alone would give. What
+the data do not decide is called undecided. A run that contradicts the usual finding (pass@1 up, reach down) is reported
+as such.
 """
 
 import math
@@ -11,22 +11,24 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from leash_ray.report.cautions import cautions
+from leash_ray.report.decide import Reach, disagree, headline, pass_direction, reach, sharpened
+from leash_ray.report.numbers import NATS, Estimate, Information, p_value, shown
+from leash_ray.report.parts.support import SOFT
 from leash_ray.report.read import (
     ROLES,
     Support,
+    both,
     branch,
+    confidence,
     curve,
-    cuts,
-    errors,
-    k_grid,
-    name_of,
+    estimate,
+    has_intervals,
+    interval,
     number,
     policy,
 )
-from leash_ray.report.text import count, nats, rate
-
-FEW_CHANGES = 10
-"""Below this many gained and lost problems together, a caution is added."""
+from leash_ray.report.text import count, decimal, nats, rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Answer:
 
     headline: str
     facts: tuple[str, ...]
-    """The numbers behind the headline, a sentence each."""
+    """The numbers behind the headline, a sentence or two each."""
     cautions: tuple[str, ...]
     """What a reader should hold against it."""
 
@@ -48,65 +50,20 @@ def answer_sentence(support: Support, sampling: Mapping[str, Any] | None = None)
     return str(answer(support, sampling))
 
 
-def answer(support: Support, sampling: Mapping[str, Any] | None = None) -> Answer:
+def answer(support: Support, sampling: Mapping[str, Any] | None = None, info: Information = NATS) -> Answer:
     """The answer in parts. ``sampling``: the run's settings, for the caution on what they cut."""
-    by_problem, by_answer = _reach(support, "problem"), _reach(support, "answer")
-    sharp = _direction(*(curve(support, role).get(1) for role in ROLES))
+    by_problem, by_answer = reach(support, "problem"), reach(support, "answer")
+    sharp = sharpened(support)
     facts = [
         _curve_fact(support),
         _problem_fact(support),
-        _answer_fact(support),
-        _entropy_fact(support),
-        _contradiction(sharp, by_problem, by_answer),
+        _reach_fact(support, by_problem),
+        _answer_fact(support, by_answer),
+        _entropy_fact(support, info),
+        _contradiction(support, sharp, by_problem or by_answer),
     ]
-    headline = _headline(sharp, by_problem, by_answer)
-    return Answer(headline, tuple(f for f in facts if f), tuple(_cautions(support, sampling)))
-
-
-def _direction(before: float | None, after: float | None) -> str | None:
-    """rose, fell or same, as printed: a change too small to print is no change."""
-    if before is None or after is None:
-        return None
-    if rate(before) == rate(after):
-        return "same"
-    return "rose" if after > before else "fell"
-
-
-def _reach(support: Support, unit: str) -> str | None:
-    gained, lost = number(support, "support", unit, "E"), number(support, "support", unit, "S")
-    if gained is None or lost is None:
-        return None
-    if gained == lost:
-        return "exchanged" if gained else "kept"
-    word = "expanded" if gained > lost else "shrank"
-    return word if min(gained, lost) == 0 else f"{word} on balance"
-
-
-def _headline(sharp: str | None, by_problem: str | None, by_answer: str | None) -> str:
-    reach = by_problem if by_problem is not None else by_answer
-    verb, _, balance = (reach or "").partition(" ")
-    said = {
-        "": "it is not known whether RLVR expanded or shrank what this base can reach",
-        "kept": "neither expanded nor shrank what it can reach",
-        "exchanged": "gained as much reach as it lost",
-    }.get(verb, f"{verb} what it can reach{', ' + balance if balance else ''}")
-    if by_problem is None and by_answer is not None:
-        said += " (counted by distinct correct answers)"
-    if sharp == "rose":
-        link = {"": ", but ", "shrank": " but "}.get(verb, " and ")
-        said = f"RLVR sharpened this base{link}{said}"
-    else:
-        said = said[0].upper() + said[1:] if not verb else "RLVR " + said.replace("what it can", "what this base can")
-        said += {
-            "fell": ", and did not sharpen it: pass@1 fell",
-            "same": ", and did not sharpen it: pass@1 did not change",
-        }.get(sharp or "", "")
-    if by_problem == "kept" and by_answer is not None and by_answer != "kept":
-        answers = {"exchanged": "as many distinct correct answers were gained as lost"}.get(
-            by_answer, f"the set of distinct correct answers {by_answer}"
-        )
-        said += f"; but {answers}"
-    return said + "."
+    said = headline(sharp, by_problem, by_answer)
+    return Answer(said, tuple(f for f in facts if f), tuple(cautions(support, sampling)))
 
 
 def _curve_fact(support: Support) -> str:
@@ -116,21 +73,32 @@ def _curve_fact(support: Support) -> str:
         return "No pass@k is defined for both policies."
     said = []
     for k in dict.fromkeys([shared[0], shared[-1]]):
-        way = _direction(base[k], trained[k])
-        times = f" (×{trained[k] / base[k]:.1f})" if k == shared[0] and way == "rose" and base[k] > 0 else ""
-        said.append(
-            (way, f"pass@{k} stayed at {rate(base[k])}")
-            if way == "same"
-            else (way, f"pass@{k} {way} {rate(base[k])} → {rate(trained[k])}{times}")
-        )
+        way = pass_direction(support, k)
+        change = both(support, "pass_at_k", str(k))[2]
+        notes = [] if change.ci is None else [shown(change, signed=True)]
+        if way == "open":
+            notes.append("not decided")
+        elif k == shared[0] and way == "rose" and base[k] > 0:
+            notes.append(f"×{trained[k] / base[k]:.1f}")
+        note = f" ({', '.join(notes)})" if notes else ""
+        verb = "went" if way == "open" else way
+        arrow = f"pass@{k} {verb} {rate(base[k])} → {rate(trained[k])}{note}"
+        said.append((way, f"pass@{k} stayed at {rate(base[k])}" if way == "same" else arrow))
     link = " and " if len({way for way, _ in said}) == 1 else ", while "
-    text = link.join(part for _, part in said)
-    crossings = _crossings(base, trained, shared)
-    if len(crossings) == 1:
-        text += f"; the curves cross near k = {crossings[0]}"
-    elif crossings:
-        text += f"; the curves cross {len(crossings)} times, first near k = {crossings[0]}"
-    return text + "."
+    text = link.join(part for _, part in said) + _crossing(support, base, trained, shared)
+    brackets = f" (Brackets: {confidence(support)} intervals.)" if has_intervals(support) else ""
+    return f"{text}.{brackets}"
+
+
+def _crossing(support: Support, base: dict[int, float], trained: dict[int, float], ks: list[int]) -> str:
+    measured = branch(support, "crossing")
+    at = [round(k) for k in [number(measured, "k")] if k is not None] if measured else _crossings(base, trained, ks)
+    if not at:
+        return ""
+    ci = interval(measured, "ci")
+    near = f"near k = {at[0]}" + (f" [{round(ci[0])}, {round(ci[1])}]" if ci else "")
+    times = "cross" if len(at) == 1 else f"cross {len(at)} times, first"
+    return f"; the curves {times} {near}"
 
 
 def _crossings(base: dict[int, float], trained: dict[int, float], ks: list[int]) -> list[int]:
@@ -149,7 +117,7 @@ def _problem_fact(support: Support) -> str:
     if cells["E"] is None or cells["S"] is None:
         return "The support counts by problem are not defined."
     k = number(support, "k")
-    within = f"Within {count(k)} samples a problem" if k else "Within the samples taken"
+    within = f"Within {count(k)} sample{'s' if k != 1 else ''} a problem" if k else "Within the samples taken"
     total = number(support, "n_problems")
     of = f" of {count(total)}" if total is not None else ""
     return (
@@ -159,70 +127,84 @@ def _problem_fact(support: Support) -> str:
     )
 
 
-def _answer_fact(support: Support) -> str:
-    cells = {g: number(support, "support", "answer", g) for g in "PES"}
-    if cells["E"] is None or cells["S"] is None:
+def _reach_fact(support: Support, found: Reach | None) -> str:
+    """Whether the net change is decided, and whether what was lost and gained is more than chance gives."""
+    unit = branch(support, "support", "problem")
+    if found is None or found.decided is None or found.way == "kept":
         return ""
+    nscr, null = estimate(unit, "NSCR"), branch(unit, "null")
+    p_net, mcnemar = number(null, "p_net"), number(unit, "mcnemar_p")
+    if found.decided:
+        text = f"Net {'expansion' if found.way == 'expanded' else 'shrinkage'}: NSCR is {shown(nscr)}"
+        text += f", p = {p_value(p_net)} against chance" if p_net is not None else ""
+    else:
+        text = f"{found} {'do' if found.gained != 1 else 'does'} not decide the direction: NSCR is {shown(nscr)}"
+        if nscr.sure_sign and p_net is not None:
+            text += f", but chance alone is as uneven with p = {p_value(p_net)}"
+        elif mcnemar is not None:
+            text += f", McNemar's p = {p_value(mcnemar)}"
+        soft = estimate(branch(support, "soft_support", SOFT), "NSCR")
+        if soft.sure_sign:
+            text += f"; of problems expected above ε (soft), it is {shown(soft)}"
+    return f"{text}.{_beyond_chance(null, found, 1 - (number(support, 'confidence') or 0.95))}"
+
+
+def _beyond_chance(null: Mapping[str, Any], found: Reach, level: float) -> str:
+    """Whether losses, and gains, are more than chance alone gives: that reach moved, whichever way on balance."""
+    expected = number(null, "E")
+    sides = [
+        (number(null, p), n, word) for p, n, word in (("p_S", found.lost, "lost"), ("p_E", found.gained, "gained"))
+    ]
+    if expected is None or any(p is None for p, _, _ in sides):
+        return ""
+    said = []
+    sides = [side for side in sides if side[1]]
+    for more in (True, False):
+        of = [(n, f"{count(n)} {word} (p = {p_value(p)})") for p, n, word in sides if ((p or 0) <= level) is more]
+        if of:
+            verb = "is" if len(of) == 1 and of[0][0] == 1 else "are"
+            said.append(f"{' and '.join(text for _, text in of)} {verb} {'more' if more else 'not more'}")
+    return f" Chance alone would give about {decimal(expected)} each way: {', '.join(said)}."
+
+
+def _answer_fact(support: Support, found: Reach | None) -> str:
+    if found is None:
+        return ""
+    kept = number(support, "support", "answer", "P")
     text = (
-        f"Of the distinct correct answers, {count(cells['P'])} were kept, {count(cells['S'])} lost and "
-        f"{count(cells['E'])} gained"
+        f"Of the distinct correct answers, {count(kept)} were kept, {count(found.lost)} lost and "
+        f"{count(found.gained)} gained"
     )
     before, after = (number(policy(support, role), "distinct_correct_answers") for role in ROLES)
-    if before is not None and after is not None:
-        text += f" (mean a problem: {nats(before)} → {nats(after)})"
-    return text + "."
+    notes = [f"mean a problem: {nats(before)} → {nats(after)}"] if before is not None and after is not None else []
+    expected = number(support, "support", "answer", "null", "E")
+    if expected is not None:
+        notes.append(f"by chance alone about {decimal(expected)} each way")
+    if found.open:
+        notes.append("the direction is not decided")
+    return f"{text} ({'; '.join(notes)})." if notes else f"{text}."
 
 
-def _entropy_fact(support: Support) -> str:
-    before, after = (number(policy(support, role), "answer_entropy") for role in ROLES)
-    if before is None or after is None:
+def _entropy_fact(support: Support, info: Information) -> str:
+    before, after, change = both(support, "answer_entropy")
+    if before.value is None or after.value is None:
         return ""
-    if nats(before) == nats(after):
-        return f"Answer entropy stayed at {nats(before)} nats."
-    return f"Answer entropy {'rose' if after > before else 'fell'} {nats(before)} → {nats(after)} nats."
+    plain = [shown(Estimate(e.value), info.kind) for e in (before, after)]
+    if plain[0] == plain[1]:
+        return f"Answer entropy stayed at {plain[0]} {info.name}."
+    open_ = change.sure_sign == 0
+    verb = "went" if open_ else "rose" if after.value > before.value else "fell"
+    note = "" if change.ci is None else f" ({shown(change, info.kind, signed=True)}{', not decided' if open_ else ''})"
+    return f"Answer entropy {verb} {plain[0]} → {plain[1]} {info.name}{note}."
 
 
-def _contradiction(sharp: str | None, by_problem: str | None, by_answer: str | None) -> str:
+def _contradiction(support: Support, sharp: str | None, main: Reach | None) -> str:
     said = []
     if sharp in ("fell", "same"):
         said.append("pass@1 did not rise, so training did not do what RLVR is for")
-    if (by_problem or by_answer or "").startswith("expanded"):
+    if main is not None and main.way == "expanded" and not main.open:
         said.append("reach grew, where the usual finding is that it shrinks")
     text = f"This run contradicts the usual picture: {'; and '.join(said)}." if said else ""
-    ways = {(reach or "").split(" ")[0] for reach in (by_problem, by_answer)}
-    if ways == {"expanded", "shrank"}:
+    if disagree(support):
         text += " The two units of support disagree: count problems and count distinct answers before concluding."
     return text.strip()
-
-
-def _cautions(support: Support, sampling: Mapping[str, Any] | None) -> list[str]:
-    said = []
-    if number(support, "n_problems") == 0:
-        said.append("no problem was sampled by both policies.")
-    gained, lost = number(support, "support", "problem", "E"), number(support, "support", "problem", "S")
-    if gained is not None and lost is not None and gained + lost < FEW_CHANGES:
-        said.append(
-            f"only {count(gained + lost)} problems changed sides (E + S < {FEW_CHANGES}): "
-            "chance alone could move as many."
-        )
-    if cut := cuts(sampling):
-        said.append(
-            f"sampling itself cut the support ({', '.join(cut)}): "
-            "a lost answer may be one that was not allowed to appear."
-        )
-    failed = {name_of(support, role): errors(support, role) for role in ROLES}
-    if any(failed.values()):
-        parts = ", ".join(f"{count(n)} of {name}" for name, n in failed.items() if n)
-        said.append(f"the verifier failed on some completions ({parts}); they count neither as right nor as wrong.")
-    unpaired = branch(support, "n_problems_unpaired")
-    alone = {key: number(unpaired, key) or 0 for key in ("base_only", "trained_only", "neither")}
-    if any(alone.values()):
-        said.append(
-            "problems that lack judged completions of a policy were left out "
-            f"({count(alone['base_only'])} have the base's only, {count(alone['trained_only'])} the trained policy's "
-            f"only, {count(alone['neither'])} neither)."
-        )
-    undefined = [k for k in k_grid(support) if any(k not in curve(support, role) for role in ROLES)]
-    if undefined:
-        said.append(f"pass@k is undefined at k = {', '.join(map(str, undefined))}: some problems have fewer samples.")
-    return said

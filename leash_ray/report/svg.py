@@ -11,6 +11,8 @@ BASE, TRAINED = "#0072B2", "#D55E00"
 ROLE_COLORS = {"base": BASE, "trained": TRAINED}
 GROUP_COLORS = {"P": "#5B6B7B", "E": TRAINED, "S": BASE, "O": "#B8C0C8"}
 """E is only the trained policy's and S only the base's, so they take those colours."""
+OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F")
+"""Bluish green, purple, orange and sky blue of the same set, and a brown: for what belongs to neither policy."""
 
 FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
 INK, QUIET, GRID = "#1F2933", "#52606D", "#E4E7EB"

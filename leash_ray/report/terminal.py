@@ -1,11 +1,15 @@
-"""The report in the terminal: both policies side by side, the support of both units, the answer."""
+"""The report in the terminal: first what decides, then the answer in words; with details, all that was measured."""
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from leash_ray.report import prompts as asked
 from leash_ray.report import text as fmt
-from leash_ray.report.read import GROUPS, METRICS, ROLES, UNITS, Support, branch, curve, k_grid, name_of, number, policy
+from leash_ray.report.numbers import BITS, NATS
+from leash_ray.report.parts import Part, deciding, detailed, history_line
+from leash_ray.report.parts.part import Row
+from leash_ray.report.read import Support, number
 from leash_ray.report.sentence import answer
 from leash_ray.report.verdicts import bounds_rows
 
@@ -14,65 +18,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 STYLES = {"base": "bright_blue", "trained": "dark_orange"}
-
-
-def policy_rows(support: Support) -> list[tuple[str, list[str]]]:
-    """(label, [base, trained]) for everything that is said of each policy; a row of dashes is left out."""
-    from leash_ray.types import Verdict  # not above: it would load Arrow with this module
-
-    def row(label: str, show: Any, *path: str) -> tuple[str, list[str]]:
-        return label, [show(number(policy(support, role), *path)) for role in ROLES]
-
-    rows = [(f"pass@{k}", [fmt.rate(curve(support, role).get(k)) for role in ROLES]) for k in k_grid(support)]
-    rows += [
-        row("answer entropy, nats", fmt.nats, "answer_entropy"),
-        row("token entropy, nats", fmt.nats, "token_entropy"),
-        row("surprisal a token, nats", fmt.nats, "mean_surprisal"),
-        row("length, tokens", fmt.decimal, "mean_n_tokens"),
-        row("distinct correct answers a problem", fmt.nats, "distinct_correct_answers"),
-        row("completions", fmt.count, "n_completions"),
-    ]
-    seen = {v for role in ROLES for v in branch(policy(support, role), "verdicts")}
-    verdicts = [str(v) for v in Verdict if v in seen] + sorted(seen - set(Verdict))
-    for verdict in verdicts:
-        rows.append(row(f"  {fmt.visible(verdict)}", fmt.count, "verdicts", verdict))
-        if verdict == Verdict.CORRECT:
-            rows.append(row("    by leniency only", fmt.count, "correct_by_leniency"))
-    always = ("pass@", "answer entropy", "completions", "surprisal")  # their absence is worth a dash
-    return [(label, cells) for label, cells in rows if label.startswith(always) or set(cells) != {fmt.DASH}]
-
-
-def support_rows(support: Support) -> list[tuple[str, list[str]]]:
-    """(unit, [P, E, S, O, SRR, NDR, SDS, NSCR]) for both units of support."""
-    return [
-        (
-            unit,
-            [fmt.count(number(support, "support", unit, g)) for g in GROUPS]
-            + [fmt.rate(number(support, "support", unit, m)) for m in METRICS],
-        )
-        for unit in UNITS
-    ]
-
-
-TASK_COLUMNS = ("problems", *GROUPS, "pass@1", "pass@k")
-
-
-def task_rows(support: Support) -> list[tuple[str, list[str]]]:
-    """(task, the cells of TASK_COLUMNS); empty when there are fewer than two tasks."""
-    by_task = branch(support, "by_task")
-    if len(by_task) < 2:
-        return []
-    rows = []
-    for task in sorted(by_task):
-        part = {**{role: name_of(support, role) for role in ROLES}, **branch(by_task, task)}
-        # A task may hold the whole object's shape or, for short, its counts of problems directly.
-        counts = branch(part, "support", "problem") or branch(part, "problem") or part
-        curves = [curve(part, role) for role in ROLES]
-        last = max((max(c) for c in curves if c), default=1)
-        rates = [" → ".join(fmt.rate(c.get(k)) for c in curves) for k in (1, last)]
-        cells = [fmt.count(number(part, "n_problems")), *(fmt.count(number(counts, g)) for g in GROUPS)]
-        rows.append((fmt.visible(task), cells + rates))
-    return rows
+WIDE = 96
+"""Columns from which on intervals are printed in full."""
 
 
 def print_report(
@@ -80,72 +27,101 @@ def print_report(
     console: "Console | None" = None,
     sampling: Mapping[str, Any] | None = None,
     prompts: Mapping[str, Any] | None = None,
+    details: bool = False,
+    bits: bool = False,
 ) -> None:
-    """Print the whole comparison for people.
+    """Print the comparison for people.
 
     Args:
         sampling: the run's settings, for the caution on what they cut.
         prompts: what the run's prompts.json holds, for the caution on policies that were asked differently.
+        details: print all that was measured, not only what decides.
+        bits: entropies and surprisals in bits, not in nats.
     """
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     out = console or Console()
-
-    def heading(title: str, caption: str) -> None:
+    info = BITS if bits else NATS
+    more = detailed(support, info)
+    tasks = more.pop("tasks", None)
+    for part in deciding(support, info, every=details):
+        print_part(out, part, _setting(support) if part.name == "policies" else "")
+    if bounds := bounds_rows(support):
+        print_part(out, _bounds(bounds))
+    if tasks:
+        print_part(out, tasks)
+    if details:
+        for part in more.values():
+            print_part(out, part)
+    elif line := history_line(support):
+        print_part(out, Part("series", "Along training", lines=(("", line),)))
+    _print_answer(out, asked.with_caution(answer(support, sampling, info), support, prompts))
+    if more and not details:
+        titles = ", ".join(_lower(part.title) for part in more.values())
         out.print()
-        out.print(Text.assemble((title, "bold"), ("  " + caption, "dim")))
+        out.print(f"--details prints also: {titles}", style="dim", markup=False, highlight=False)
 
+
+def _lower(title: str) -> str:
+    return title[0].lower() + title[1:]
+
+
+def _setting(support: Support) -> str:
     problems, k = fmt.count(number(support, "n_problems")), fmt.count(number(support, "k"))
     zeta = number(support, "zeta")
     sure = f" at {100 * (1 - zeta):g}% confidence" if zeta is not None else ""
     epsilon = fmt.rate(number(support, "epsilon"))
-    heading("Policies", f"{problems} problems, k = {k}; a miss in k still allows p ≤ {epsilon} (ε){sure}")
-    table = _table()
-    table.add_column("")
-    for role in ROLES:
-        table.add_column(Text(fmt.visible(name_of(support, role))), justify="right", style=STYLES[role])
-    for label, cells in policy_rows(support):
-        table.add_row(Text(label), *cells)
-    out.print(table)
+    return (
+        f"{problems} problem{'s' if problems != '1' else ''}, k = {k}; a miss in k still allows p ≤ {epsilon} (ε){sure}"
+    )
 
-    heading("Support", "P found by both, E only by trained, S only by base, O by neither")
-    table = _table()
-    table.add_column("unit")
-    for name in (*GROUPS, *METRICS):
-        table.add_column(name, justify="right", no_wrap=True)
-    for unit, cells in support_rows(support):
-        table.add_row(unit, *cells)
-    out.print(table)
 
-    if bounds := bounds_rows(support):
-        heading(
-            "If ERRORs were scored",
-            "each number if the verifier had found every ERROR wrong, or right; problems: the range",
-        )
+def _bounds(rows: list[Row]) -> Part:
+    caption = "each number if the verifier had found every ERROR wrong, or right; problems: the range"
+    return Part("bounds", "If ERRORs were scored", caption, "", ("least", "most"), tuple(rows))
+
+
+def print_part(out: "Console", part: Part, setting: str = "") -> None:
+    """Its heading, its table and its lines. ``setting``: said before its caption."""
+    from rich.table import Table
+    from rich.text import Text
+
+    out.print()
+    caption = "; ".join(s for s in (setting, part.caption) if s)
+    out.print(Text.assemble((part.title, "bold"), ("  " + caption if caption else "", "dim")))
+    if part.rows:
         table = _table()
-        table.add_column("")
-        for name in ("least", "most"):
-            table.add_column(name, justify="right")
-        for label, cells in bounds:
-            table.add_row(Text(label), *cells)
+        table.add_column(Text(part.head))
+        for i, name in enumerate(part.columns):
+            style = [*STYLES.values(), ""][min(i, 2)] if part.name == "policies" else ""
+            table.add_column(Text(name), justify="right", style=style)
+        for label, cells in part.rows:
+            table.add_row(Text(label), *(Text(cell if out.width >= WIDE else tight(cell)) for cell in cells))
         out.print(table)
+    if part.lines:
+        lines = Table.grid(padding=(0, 1))  # a grid, so that a long line is indented under itself
+        labelled = any(label for label, _ in part.lines)
+        for label, text in part.lines:
+            lines.add_row(*([Text(label, style="bold" if label else "")] if labelled else [" ·"]), Text(text))
+        out.print(lines)
 
-    if tasks := task_rows(support):
-        heading("By task", "by problem; pass@k at the largest k, base → trained")
-        table = _table()
-        table.add_column("task", overflow="fold")
-        for name in TASK_COLUMNS:
-            table.add_column(name, justify="right", no_wrap=True)
-        for task, cells in tasks:
-            table.add_row(Text(task), *cells)
-        out.print(table)
 
-    said = asked.with_caution(answer(support, sampling), support, prompts)
+def tight(cell: str) -> str:
+    """Intervals without leading zeros: "0.194 [.167 .226]", so that three of them fit on 80 columns."""
+
+    def inside(match: re.Match[str]) -> str:
+        return re.sub(r"(?<![\d.])0\.", ".", match.group().replace(", ", " "))
+
+    return re.sub(r"\[[^]]*\]", inside, cell)
+
+
+def _print_answer(out: "Console", said: Any) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
     out.print()
     out.print(Text(said.headline, style="bold"))
-    points = Table.grid(padding=(0, 1))  # a grid, so that a long sentence is indented under itself
+    points = Table.grid(padding=(0, 1))
     for fact in said.facts:
         points.add_row(" •", Text(fact))
     for caution in said.cautions:
@@ -157,4 +133,4 @@ def _table() -> "Table":
     from rich import box
     from rich.table import Table
 
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=False)

@@ -1,7 +1,7 @@
-"""Intervals where counts are too small for a bootstrap: which finds E = 0 in every replicate once E is 0.
+"""Intervals of support metrics where counts are too small for a bootstrap: E = 0 stays 0 in every replicate.
 
 Source: Jeffreys prior intervals, Brown, Cai and DasGupta, "Interval Estimation for a Binomial Proportion" (Statistical
-Science 16, 2001); for the support metrics the same with three cells, Dirichlet(P + 1/2, E + 1/2, S + 1/2), by draws.
+Science 16, 2001), with three cells: Dirichlet(P + 1/2, E + 1/2, S + 1/2), by draws.
 Their coverage against that of the bootstrap is in ``benchmarks/calibration.py``.
 
 Assumption: units are independent. Where they come in clusters (answers in problems, variants of a problem), counts are
@@ -11,10 +11,8 @@ Degenerate cases: an interval always holds its estimate; it is NaN where that is
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv
+from numpy.typing import NDArray
 
-from leash_ray.stats.bootstrap import Intervals
 from leash_ray.stats.support import METRICS, support_metrics
 
 SMALL = 10
@@ -22,48 +20,6 @@ SMALL = 10
 
 _DRAWS = 20_000
 _SEED = 20_250_714
-
-
-def jeffreys_share(successes: float, trials: float, level: float = 0.95) -> tuple[float, float]:
-    """Interval of a share. Counts need not be whole; NaN without trials."""
-    if not trials > 0:
-        return np.nan, np.nan
-    successes = min(max(successes, 0.0), trials)  # not past it by rounding
-    a, b = successes + 0.5, trials - successes + 0.5
-    low = 0.0 if successes <= 0 else float(betaincinv(a, b, (1 - level) / 2))
-    high = 1.0 if successes >= trials else float(betaincinv(a, b, (1 + level) / 2))
-    return low, high
-
-
-def share_intervals(found: Intervals, n_clusters: int, level: float = 0.95) -> tuple[NDArray[np.float64], ...]:
-    """(low, high) of means of per-problem values in [0, 1], each [M]: the bootstrap's, and Jeffreys' near 0 and 1.
-
-    The bootstrap's variance says how many yes-or-no problems the values are worth, m (1 - m) / sd^2; fewer than
-    ``SMALL`` of them on the rarer side, and Jeffreys' interval of that many is taken. Where the replicates do not
-    differ (pass@k is 1 for all problems), each cluster is worth one.
-    """
-    m_M, variance_M = found.value, found.sd**2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        worth_M = np.where(variance_M > 1e-18, m_M * (1 - m_M) / variance_M, n_clusters)
-    low_M, high_M = found.low.copy(), found.high.copy()
-    for i in np.flatnonzero(worth_M * np.minimum(m_M, 1 - m_M) < SMALL):  # NaN is not
-        low_M[i], high_M[i] = jeffreys_share(worth_M[i] * m_M[i], worth_M[i], level)
-    return np.minimum(low_M, m_M), np.maximum(high_M, m_M)
-
-
-def mover(
-    a: ArrayLike, a_ci: tuple[ArrayLike, ArrayLike], b: ArrayLike, b_ci: tuple[ArrayLike, ArrayLike]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(low, high) of b - a from the intervals of both, as if they were independent (Zou and Donner, Statistics in
-    Medicine 27, 2008); for differences that no replicate of a bootstrap changes. Wide where a and b go together."""
-    a_, b_, (a_low, a_high), (b_low, b_high) = (
-        np.asarray(a),
-        np.asarray(b),
-        map(np.asarray, a_ci),
-        map(np.asarray, b_ci),
-    )
-    low = b_ - a_ - np.sqrt((b_ - b_low) ** 2 + (a_high - a_) ** 2)
-    return low, b_ - a_ + np.sqrt((b_high - b_) ** 2 + (a_ - a_low) ** 2)
 
 
 def jeffreys_support(

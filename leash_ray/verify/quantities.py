@@ -87,10 +87,14 @@ def _is_named(side: str) -> bool:
         return are_units(found.unit)
     if not re.search("[A-Za-z]", _ARITHMETIC.sub("", side)):
         return True
-    return not _SUPPOSES.match(side) and not _OF_VARIABLES.search(_OWN.sub("", _WRAPPER.sub(r"\1", side)))
+    return not _SUPPOSES.search(side) and not _OF_VARIABLES.search(_OWN.sub("", _WRAPPER.sub(r"\1", side)))
 
 
-_SUPPOSES = re.compile(r"(?:assum|suppos|guess|let|if|say|try|test|given|take|not|unless|except)\w*\b", re.IGNORECASE)
+_SUPPOSES = re.compile(
+    r"\b(?:assum\w*|suppos\w*|guess\w*|hypothe\w*|let|if|say|try|test|not|unless|except|wrong|incorrect|false)\b"
+    r"|\A(?:given|take|with|where|for)\b",
+    re.IGNORECASE,
+)
 
 
 def _may_equal(side: Quantity | None, said: Quantity) -> bool:

@@ -25,21 +25,36 @@ _STARS = re.compile(r"\*\*\*?")
 _STATEMENT = re.compile(
     r"\b(?:answer|(?:correct|right|best) (?:option|choice|letter))\b(?: to (?:the|this) (?:question|problem))?"
     r"(?:\*{1,3}|__?)?[ \t]{0,3}"
-    r"(?:(?:would|should|must) be\b|is\b|:|=)(?:\*\*(?=\s))?[ \t]{0,3}(?:therefore\b|thus\b|:)?"
+    r"(?:(?:,? (?:then|therefore|thus),?\s)?(?:(?:would|should|must) be|is|equals)\b|:|=)"
+    r"(?:\*\*(?=\s))?[ \t]{0,3}(?:therefore\b|thus\b|:)?"
     r"|^[*_#> \t]{0,9}ans(?:\.(?=\s)|(?:\*\*)?:(?:\*\*)?)[ \t]{0,3}",
     re.IGNORECASE | re.MULTILINE,
 )
 # What stands right before, in the same sentence: a supposition, or an answer that is called wrong.
 _SUPPOSED = re.compile(
-    r"\b(?:if|suppos\w{1,4}|assum\w{1,4}|whether|unless|doubt\w{0,3}|cannot say|not think|n't think)\b[^.!?\n]*\Z"
+    r"\b(?:if|suppos\w{1,4}|assum\w{1,4}|whether|unless|doubt\w{0,3}|cannot say|not (?:think|believe)|no way"
+    r"|unlikely|improbable|far from)\b[^.!?\n]*\Z"
+    r"|n['’]t (?:think|believe)\b[^.!?\n]*\Z"
     r"|\b(?:might|may|could) (?:say|think|argue|guess|expect)\b[^.!?\n]*\Z"
     r"|\b(?:some|many|most|people|students?|every(?:one|body)|others|they)\b(?: \w{1,15}){0,2}"
     r" (?:say|think|argue|believe|claim|guess|expect)s?\b"
     r"[^.!?\n]*\Z"
-    r"|\b(?:wrong|incorrect|false|tempting|naive|trap|previous|initial|possible|plausible|alternative|student's) \Z",
+    r"|\b(?:wrong|incorrect|false|tempting|naive|trap|previous|initial|possible|alternative|student's|least \w{1,15}"
+    r"|not (?:the|an|my)) \Z"
+    r"|(?<!most )\bplausible \Z",
+    re.IGNORECASE,
+)
+# What stands right before where nothing else is meant than the answer that was asked for.
+_PLAIN = re.compile(
+    r"(?:\A|[^\w\s'’-]|\n|(?<![\w-])(?:the|my|our|your|its?|an?|this|that|and|so|thus|hence|then|therefore|finally"
+    r"|overall|is|as|final|correct|right|best|actual|true|real|only|single|exact|required|desired|expected|numerical"
+    r"|numeric|simplified|complete|full|short|quick|direct|brief|concise|clear|proper|boxed|valid|verified|logical|likely"
+    r"|probable|plausible|appropriate|accurate|suitable|reasonable|predicted|suggested|closest|nearest|approximate"
+    r"|rounded|corresponding|resulting|choice|letter|integer|decimal|general|same))[\s*_#]*\Z",
     re.IGNORECASE,
 )
 _BEFORE_CHARS = 60
+_BEFORE_WOULD_CHARS = 240
 
 
 class Statement(NamedTuple):
@@ -55,6 +70,9 @@ class Statement(NamedTuple):
     """Whether anything follows the line, so that it was not cut."""
     end: int
     """Where what is said ends in the text."""
+    unusual: bool = False
+    """Whether the word before it is none of those that are said of an answer: "the second answer is" may be another
+    one."""
 
 
 def last_bold(text: str) -> "re.Match[str] | None":
@@ -71,7 +89,8 @@ def last_statement(text: str) -> Statement | None:
     """The last phrase that states an answer; None if there is none."""
     found = None
     for match in _STATEMENT.finditer(text):
-        before = text[max(0, match.start() - _BEFORE_CHARS) : match.start()]
+        reach = _BEFORE_WOULD_CHARS if "would" in match[0].lower() else _BEFORE_CHARS
+        before = text[max(0, match.start() - reach) : match.start()]
         spoken_of = found is not None and _OF_AN_ANSWER.match(text, match.end())  # "this answer is obtained by"
         if not spoken_of and not _SUPPOSED.search(before):
             found = match
@@ -79,9 +98,14 @@ def last_statement(text: str) -> Statement | None:
         return None
     line, newline, after = text[found.end() :].partition("\n")
     if not line.strip(" \t*_:$"):  # "The answer is:", and then a line of its own
-        line, newline, after = after.lstrip().partition("\n")
+        line, newline, after = _OPENS.sub("", after, count=1).partition("\n")
     end = len(text) - len(newline) - len(after)
-    return Statement(line.strip(), retracted(line) or retracted(f"\n{after}"), found.start(), bool(newline), end)
+    unusual = not _PLAIN.search(text[max(0, found.start() - _BEFORE_CHARS) : found.start()])
+    taken_back = retracted(line) or retracted(f"\n{after}") or another_line(line, after)
+    return Statement(line.strip(), taken_back, found.start(), bool(newline), end, unusual)
+
+
+_OPENS = re.compile(r"\A\s*(?:(?:```\w{0,12}|\$\$|\\\[)[ \t]*\n\s*)?")
 
 
 _CONCLUSION = re.compile(
@@ -98,7 +122,30 @@ _NAMED_ANSWER = re.compile(
     r"(?:\w{1,10} )?(?:answer|result|choice|option)\b",
     re.IGNORECASE,
 )
-_VALUE = re.compile(r"[^\w]{0,4}(?:[A-Za-z]\w{0,5}\s?=\s?)?(?:[A-Z]|\S{0,20}\d\S{0,20})[^\w]{0,4}")
+_VALUE = re.compile(
+    r"[^\w]{0,4}(?:[A-Za-z]\w{0,5}\s?=\s?)?(?:[A-Z]|\S{0,20}\d\S{0,20}(?:\s[A-Za-z°%]\S{0,11})?)[^\w]{0,4}"
+)
+
+
+def is_value(line: str) -> bool:
+    """Whether a line is nothing but a number, perhaps with a unit or a name, or a capital letter."""
+    return _VALUE.fullmatch(line.strip()) is not None
+
+
+_OF_A_LAYOUT = re.compile(r"\s*(?:(?:```\w{0,12}|\$\$|\\[\[\]])[ \t]*(?:\n\s*|\Z))*")
+
+
+def another_line(said: str, after: str) -> bool:
+    """Whether the line that follows an answer's is another value: rows of one answer, or a second one."""
+    start = _OF_A_LAYOUT.match(after)
+    line = after[start.end() if start else 0 :].partition("\n")[0].strip()
+    if not line or not _VALUE.fullmatch(line):
+        return False
+    one, other = said.strip(_AROUND), line.strip(_AROUND)
+    return one != other and not (one and "=" in other and other.endswith(one))
+
+
+_AROUND = " \t$*_`.,;:()[]\\"
 
 
 def last_conclusions(text: str) -> list[str]:
@@ -169,12 +216,14 @@ _TAKEN_BACK = re.compile(
     r"|(?:that|this|it|which) (?:(?:does not|doesn't|did not|didn't) (?:match|work|fit|satisfy|check|add|hold"
     r"|make sense)|fail(?:s|ed)(?! to))"
     r"|(?:but|however),? (?:\w{1,20} ){0,3}contradict\w{0,4})(?![A-Za-z])"
-    r"|(?:\A\s{1,5}|[.!?\n(]\s{0,5}|\b(?:oh|but|ah|ok|okay),? )(?:no|nope)[,.!]",
+    r"|(?:\A\s{1,5}|[.!?\n(]\s{0,5}|\b(?:oh|but|ah|ok|okay),? )(?:no|nope)[,.!:]"
+    r"|\bbut (?:the|this) (?:question|problem) (?:asks|wants|is asking)\b",
     re.IGNORECASE,
 )
 # Right behind the answer: another one.
 _ALTERNATIVE = re.compile(
-    r"(?:[\s$*_)\]}.,;]|\\text\s?\{|\\[;,:! ]|\\quad){0,9}(?:or\b|and\s{1,3}(?=[\d$\\(*\"'+-]|[A-Z]\b))"
+    r"(?:[\s$*_)\]}.,;]|\\text\s?\{|\\[;,:! ]|\\quad){0,9}"
+    r"(?:or\b(?!\s{1,3}so\s{0,3}[.!]?\s{0,3}\Z)|and\s{1,3}(?=[\d$\\(*\"'+-]|[A-Z]\b))"
     r"|[\s$*_)\]}]{0,9}/\s?\S"
     r"|[ \t$*_)\]}]{0,9}[,;][ \t]{0,3}(?-i:[A-Z][\w'-]{0,19}|\S{0,10}\d\S{0,10})[ \t.]{0,5}(?:\n|\Z)",
     re.IGNORECASE,

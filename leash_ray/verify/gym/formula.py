@@ -39,7 +39,12 @@ def number(text: str) -> float:
     return value
 
 
+_IN_DEGREES = re.compile(r"(?:°|\\circ(?![a-z])|\\degree(?![a-z]))[\s}]*[\w.°\\(]")
+
+
 def _python(text: str) -> str:
+    if _IN_DEGREES.search(text):
+        raise ValueError("something behind degrees: minutes, or another factor")
     text = re.sub(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|°|\\degree|\s(?:degrees?|units?)\s*\Z", "", text.strip())
     text = re.sub(r"\\(?:left|right|displaystyle)(?![a-z])|\\[!,;: ]", "", text)
     text = re.sub(r"\\[dt]frac(?![a-z])", r"\\frac", text)

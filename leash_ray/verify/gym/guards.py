@@ -206,8 +206,11 @@ def _is_interval(answer: str, entry: Entry) -> bool:
 
 
 def _is_geometry(answer: str, entry: Entry) -> bool:
-    """advanced_geometry passes over a point's third coordinate."""
-    return entry["metadata"]["task_type"] != "orthocenter" or answer.count(",") == 1
+    """advanced_geometry passes over a point's third coordinate, and over ° and brackets wherever they stand: 16.91°5
+    is 16.915 to it."""
+    if entry["metadata"]["task_type"] == "orthocenter":
+        return bool(re.fullmatch(r"\([^(),]*,[^(),]*\)|[^(),]*,[^(),]*", answer))
+    return "°" not in answer.removesuffix("°")
 
 
 # --- algebra ---------------------------------------------------------------------------------------------------------
@@ -335,12 +338,12 @@ def _is_knights(answer: str, entry: Entry) -> bool:
     """knights_knaves takes each role with the word before it: "not so: Zoey is a knave" is that Zoey is a knave."""
     words = set(re.findall(r"\w+", answer.lower()))
     known = set(re.findall(r"\w+", str(entry["answer"]).lower()))
-    return words <= known | {"is", "a", "an", "and"}
+    return words <= known | {"is", "a", "an", "and"} and "?" not in answer
 
 
 def _is_buttons(answer: str, entry: Entry) -> bool:
     """quantum_lock reads each letter a, b and c of any text as a button."""
-    return bool(re.fullmatch(r"[\W_]*[ABCabc](?:[\s→=>,\-]*[ABCabc])*[\W_]*", answer))
+    return bool(re.fullmatch(r"[\W_]*[ABCabc](?:[\s→=>,\-]*[ABCabc])*(?:[^\w?]|_)*", answer))
 
 
 def _is_pushes(answer: str, entry: Entry) -> bool:

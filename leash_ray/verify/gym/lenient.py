@@ -313,7 +313,8 @@ def _unit(text: str, entry: Entry) -> str | None:
 
 _NO_UNIT = frozenset((
     "percent", "hundred", "thousand", "million", "billion", "trillion", "dozen", "half", "or", "not", "no", "to",
-    "and",
+    "and", "maybe", "perhaps", "possibly", "probably", "approximately", "roughly", "wrong", "less", "more", "minus",
+    "plus", "times", "squared", "cubed", "k",
 ))  # fmt: skip
 
 

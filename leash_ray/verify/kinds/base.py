@@ -21,7 +21,9 @@ from leash_ray.verify.spec import VerifierSpec
 from leash_ray.verify.statements import (
     Statement,
     first_turn,
+    is_value,
     last_conclusions,
+    last_lines,
     last_statement,
     retracted,
     same_turn,
@@ -194,9 +196,15 @@ class Kind:
                 if not self.agrees(reading.answer, other.answer):
                     return other
                 after = after[later.end :]
-        if any(self.differs(reading.answer, said) for said in last_conclusions(after)):
+        lines = {*last_lines(after, 1), after.strip().partition("\n")[0]}
+        said = [*last_conclusions(after), *(line for line in lines if self.is_value(line))]
+        if any(self.differs(reading.answer, value) for value in said):
             return None
         return None if retracted(after) else reading
+
+    def is_value(self, line: str) -> bool:
+        """Whether a line behind an answer is nothing but a value that could be another answer."""
+        return is_value(line)
 
     def differs(self, answer: str, said: str) -> bool:
         """Whether a value that a conclusion names is another one than the answer."""

@@ -56,9 +56,9 @@ class Choice(Kind):
             reading, end = repeated
             return reading and self.settled(reading, text[end:])
         statement = last_statement(text)
-        if statement and (said := _phrase(statement, strict)):
+        if statement and not statement.unusual and (said := _phrase(statement, strict)):
             return self.settled(said, text[statement.end :])
-        return None if strict else _last_line(text)
+        return None if strict or (statement and statement.retracted) else _last_line(text)
 
     def stated(self, statement: Statement) -> Reading | None:
         return _phrase(statement, strict=True)

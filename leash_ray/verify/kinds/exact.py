@@ -76,14 +76,23 @@ class Exact(Kind):
             return self.marked(found_json, text) if isinstance(found_json, Marked) else self.reading(*found_json)
         if self.options.strict:
             return None
-        return self._phrase(text, True) or self._last_line(text)
+        statement = last_statement(text)
+        if statement and statement.said and not statement.unusual:
+            return self._phrase(text, True)
+        return self._last_line(text)
 
     def _phrase(self, text: str, fallback: bool) -> Reading | None:
         statement = last_statement(text)
-        if statement is None or statement.retracted or not statement.said:
+        if statement is None or statement.retracted or statement.unusual or not statement.said:
             return None
         said = self.reading(statement.said, "phrase", statement.ended, fallback)
         return said and self.settled(said, text[statement.end :])
+
+    def settled(self, reading: Reading, after: str) -> Reading | None:
+        behind = _NEXT_ITEM.match(after)
+        if behind and not self.agrees(reading.answer, self.canonical(behind["item"])):
+            return None  # one of several lines
+        return super().settled(reading, after)
 
     def _last_line(self, text: str) -> Reading | None:
         lines = last_lines(text, 1)
@@ -151,6 +160,10 @@ def _bold(text: str) -> Marked | None:
         return None
     around = denied(text[max(0, found.start() - 60) : found.start()], text[found.end() : found.end() + 60])
     return Marked(without_stars(found[0]), "bold", found.end(), around, found.start())
+
+
+# The line right behind an answer, where it is a word or two.
+_NEXT_ITEM = re.compile(r"[ \t]*\n(?:[-*•][ \t]+)?(?P<item>(?!```)[^\s.!?:]{1,20}(?: [^\s.!?:]{1,20})?)[ \t]*(?:\n|\Z)")
 
 
 _MARKS: dict[str | None, Callable[[str], Marked | None]] = {

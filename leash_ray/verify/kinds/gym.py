@@ -3,7 +3,8 @@
 Reference: JSON of the entry (see :mod:`leash_ray.tasks.entry`), or of its metadata alone.
 
 Stages: the task's own pattern, the last ``<answer>`` tag (what reasoning-gym's system prompts ask for), the last
-``\\boxed{}`` (a fallback), or the whole text after thinking (models that were trained to say nothing else).
+``\\boxed{}`` and what the last lines say that the answer is (fallbacks), or the whole text after thinking (models
+that were trained to say nothing else).
 """
 
 import json
@@ -19,6 +20,7 @@ from leash_ray.verify.gym.guards import may_be_right
 from leash_ray.verify.gym.lenient import second_chances
 from leash_ray.verify.kinds.base import Judgement, Kind, Reading
 from leash_ray.verify.marked import last_marked
+from leash_ray.verify.statements import last_statement
 
 MANY_ANSWERS = frozenset((
     "boxnet", "countdown", "cryptarithm", "graph_color", "jugs", "kakurasu", "knight_swap", "n_queens",
@@ -60,7 +62,16 @@ class Gym(Kind):
             return self.marked(tag, text)
         if not self.options.strict and (boxed := last_marked(text, ("boxed",))) is not None:
             return self.marked(boxed, text, fallback=True)
-        return self.reading(text, "after_think" if thought else "whole", delimited=False)
+        whole = self.reading(text, "after_think" if thought else "whole", delimited=False)
+        return whole if self.options.strict else self._stated_at_the_end(text) or whole
+
+    def _stated_at_the_end(self, text: str) -> Reading | None:
+        """What the last of several lines without marks says that the answer is; None where it does not."""
+        if "\n" not in text.strip() or (statement := last_statement(text)) is None:
+            return None
+        if statement.retracted or statement.unusual or not statement.start or text[statement.end :].strip():
+            return None  # a line behind it may be another row of the answer
+        return self.stated(statement) if statement.said else None
 
     def judge(self, reference: str, content: str) -> Judgement:
         dataset, config, entry = _problem(self.spec.argument, reference)

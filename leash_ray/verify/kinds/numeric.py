@@ -70,7 +70,7 @@ class Numeric(Kind):
     def _loose(self, text: str) -> Reading | None:
         statement = last_statement(text)
         if statement is not None and (answer := canonical_quantity(statement.said)):
-            if statement.retracted:
+            if statement.retracted or statement.unusual:
                 return None
             said = Reading(answer, answer, "phrase", statement.ended, True)
             return self.settled(said, text[statement.end :])

@@ -60,7 +60,7 @@ def concludes_another(text: str, answer: str) -> bool:
 
 _CLAIMS = re.compile(
     rf"\A{CONCLUDES.pattern}|\b(?:it's|it is|that's|(?:should|could|might|may) be|maybe"
-    r"|(?:correct|actual|true|real|final|right) \w+ is)\b"
+    r"|(?:correct|actual|true|real|final|right) \w+ is|is (?:the|our|my) (?:\w+ )?answer)\b"
     r"|\A(?:alternatively|however|but|yet|then|rather|update|ans|the (?:result|value|total|sum|solution))\b",
     re.IGNORECASE,
 )

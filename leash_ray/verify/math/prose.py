@@ -8,11 +8,11 @@ from leash_ray.verify.math.later import concludes_another
 from leash_ray.verify.math.number import canonical_number
 from leash_ray.verify.math.sentences import (
     MAX_LINE,
+    VALUE,
     conclusion,
-    first_sentence,
+    last_sentence,
     last_stated,
     value_stated,
-    whole_sentence,
 )
 from leash_ray.verify.statements import last_lines, without_connective
 
@@ -32,7 +32,7 @@ def answer_in_prose(text: str) -> Found | None:
     """The answer of a text without marks; None where it is not clear that there is one."""
     stated = last_stated(text)
     if stated is not None:
-        found = None if stated.retracted else value_stated(stated.said)
+        found = None if stated.retracted or stated.unusual else value_stated(stated.said)
         return Found(found, "phrase") if found and not concludes_another(text, found) else None
     line, earlier, *_ = [*last_lines(text.replace("\r", "\n"), 2), "", ""]
     line = line.replace("**", "").strip()
@@ -43,5 +43,14 @@ def answer_in_prose(text: str) -> Found | None:
         if canonical_number(canonical_math(earlier[:MAX_LINE])) not in (None, canonical_number(canonical_math(found))):
             return None  # values one below the other
         return Found(found, "last_line") if found else None
-    found = conclusion(first_sentence(line))
-    return Found(found, "last_line") if found and first_sentence(line) == whole_sentence(line) else None
+    sentence = last_sentence(line)
+    if named := _NAMED.fullmatch(sentence):
+        return Found(named["value"].strip(), "last_line")
+    found = conclusion(sentence)
+    return Found(found, "last_line") if found else None
+
+
+_NAMED = re.compile(
+    rf"(?:(?:so|thus|hence|therefore),?\s)?{VALUE}\s(?:is|must be)\s(?:the|our|my)\s(?:(?:final|correct)\s)?answer",
+    re.IGNORECASE,
+)

@@ -48,6 +48,8 @@ class Stated(NamedTuple):
     """The rest of its line, or the next."""
     retracted: bool
     """Whether what follows takes it back, or may do so."""
+    unusual: bool = False
+    """Whether it may be another answer than the one that was asked for."""
 
 
 def last_stated(text: str) -> Stated | None:
@@ -55,7 +57,7 @@ def last_stated(text: str) -> Stated | None:
     statement = last_statement(text)
     mark = last_match(_MARK, text)
     if mark is None or (statement is not None and statement.start > mark.start()):
-        return None if statement is None else Stated(statement.said, statement.retracted)
+        return None if statement is None else Stated(statement.said, statement.retracted, statement.unusual)
     line, _, rest = text[mark.end() :].lstrip().partition("\n")
     return Stated(line.strip(), retracted(line) or retracted(rest))
 
@@ -75,9 +77,10 @@ def first_sentence(line: str) -> str:
     return SENTENCE_END.split(line.replace("**", ""), maxsplit=1)[0].strip()
 
 
-def whole_sentence(line: str) -> str:
-    """A line without its last full stop."""
-    return re.sub(r"\.\s*\Z", "", line).strip()
+def last_sentence(line: str) -> str:
+    """The last sentence of a line, without its full stop; empty where it is a question."""
+    sentence = ["", *(part for part in SENTENCE_END.split(line.replace("**", "")) if part.strip())][-1].strip()
+    return "" if re.search(r"[?!]\s", sentence) else sentence
 
 
 def _after_phrase(said: str) -> str | None:
