@@ -5,17 +5,11 @@ from pathlib import Path
 
 import click
 
-from leash_ray.cli_options import overrides_of, run_path, say
+from leash_ray.cli_options import example, overrides_of, run_path, say
 from leash_ray.errors import UsageError
 
 
-@click.command(
-    epilog="\b\nExamples:\n"
-    "  leash score runs/mine\n"
-    "  leash score runs/mine --under base --under trained\n"
-    "  leash score runs/mine --texts references.jsonl\n"
-    "  leash score runs/mine --texts references.jsonl --model ./other --name other"
-)
+@click.command(epilog=example("leash score runs/mine --texts references.jsonl --under base --under trained"))
 @click.argument("run")
 @click.option("--policy", "policies", multiple=True, metavar="POLICY", help="Whose completions. [default: all]")
 @click.option(
