@@ -51,7 +51,7 @@ _CELLS = 24
 """Of the joint prior's grid, on each side of ε, for each policy."""
 _ROUNDS = 100
 """Of expectation maximisation. More fit the noise: over simulated problems the error grows from about here on."""
-_ALIKE = 0.2
+_ALIKE = 0.8
 """Weight that it starts from on pairs of equal p; data that say otherwise move it away."""
 _WIDTH = 0.25
 """Of the cells beside ε, in units of logit p, or less where the samples tell p more closely."""
