@@ -43,7 +43,7 @@ from scipy.special import ndtr, xlogy
 
 from leash_ray.stats.distinct import distinct
 from leash_ray.stats.hypergeometric import miss
-from leash_ray.stats.null import _law
+from leash_ray.stats.null import law_of_sum
 
 DRAWS = 3_000_000
 """Hypergeometric draws for all relabellings together: about half a second."""
@@ -313,4 +313,4 @@ def _counted_p(observed: float, null_R: NDArray[np.float64]) -> float:
 
 def _independent_p(observed: int, chance: NDArray[np.float64]) -> float:
     q = np.sort(chance[chance > 0])[::-1]
-    return _law(np.stack([1 - q, q], axis=1), 0).at_least(observed)
+    return law_of_sum(np.stack([1 - q, q], axis=1), 0).at_least(observed)

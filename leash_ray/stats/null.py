@@ -184,12 +184,12 @@ def _null(n: NDArray[np.int64], c: NDArray[np.int64], k: NDArray[np.int64]) -> L
         expected=float(q_U.sum()),
         sd=float(np.sqrt((q_U * (1 - q_U)).sum())),
         sd_net=float(np.sqrt(2 * q_U.sum())),
-        count=_law(np.stack([1 - q_U, q_U], axis=1), 0),
-        net=_law(np.stack([q_U, 1 - 2 * q_U, q_U], axis=1), -1),
+        count=law_of_sum(np.stack([1 - q_U, q_U], axis=1), 0),
+        net=law_of_sum(np.stack([q_U, 1 - 2 * q_U, q_U], axis=1), -1),
     )
 
 
-def _law(pmf_UV: NDArray[np.float64], lowest: int) -> CountLaw:
+def law_of_sum(pmf_UV: NDArray[np.float64], lowest: int) -> CountLaw:
     """The law of a sum of independent counts, row i of which has the probabilities of lowest, lowest + 1, ...
 
     Only sums and products of positive numbers: every probability keeps its relative accuracy, which an FFT would not.
