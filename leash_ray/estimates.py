@@ -213,25 +213,27 @@ def estimate(
         trained = checkpoints[-1]
     both = paired_rows(reduced, base, trained, how)
     answers = answers_of(reduced, base, trained)
+    overall = _group(both, answers, base, trained, how)
     by_task = None
     if both["task"].null_count() < len(both):
+        named = both.with_columns(pl.col("task").fill_null(NO_TASK))
         by_task = {
-            str(task): _group(rows.drop("task"), answers, base, trained, how)
-            for (task,), rows in sorted(
-                both.with_columns(pl.col("task").fill_null(NO_TASK)).group_by("task", maintain_order=True)
-            )
+            # The only task is all there is: it is measured already.
+            str(task): overall if len(rows) == len(both) else _group(rows.drop("task"), answers, base, trained, how)
+            for (task,), rows in sorted(named.group_by("task", maintain_order=True))
         }
-    overall = _group(both, answers, base, trained, how)
     series = series_json(reduced, base, checkpoints)
     if series is not None:
         series["estimates"] = {
-            policy: _group(
-                paired_rows(reduced, base, policy, how), answers_of(reduced, base, policy), base, policy, how
-            ).to_json()
+            policy: (overall if policy == trained else _checkpoint(reduced, base, policy, how)).to_json()
             for policy in series["policies"]
         }
     per_problem = _per_problem(both.filter("paired"), answers, overall, how.zeta)
     return Estimates(base, trained, how.zeta, overall, by_task, None, series, per_problem)
+
+
+def _checkpoint(reduced: Reduced, base: str, policy: str, how: Measuring) -> GroupEstimates:
+    return _group(paired_rows(reduced, base, policy, how), answers_of(reduced, base, policy), base, policy, how)
 
 
 def paired_rows(reduced: Reduced, base: str, trained: str, how: Measuring) -> pl.DataFrame:

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from leash_ray.reducers import NATS_UNIT, Reduced
+from leash_ray.stats.bootstrap import cluster_codes
 from leash_ray.stats.cover import above_guessing
 
 Ints = NDArray[np.int64]
@@ -136,7 +137,7 @@ def pair_of(rows: pl.DataFrame, answers: pl.DataFrame, k: int) -> Pair:
     correct = answers.filter(either, pl.col("answer").is_not_null())
     clusters = guess = None
     if "cluster" in rows.columns:
-        clusters = np.unique(rows["cluster"].to_numpy(), return_inverse=True)[1].astype(np.int64)
+        clusters = cluster_codes(rows["cluster"].to_numpy())
     if "guess" in rows.columns:
         guess = rows["guess"].fill_null(np.nan).to_numpy()
     return Pair(
