@@ -196,14 +196,14 @@ def report(run: RunDir) -> Path:
 
 def whole(config: RunConfig, path: Path, resume: bool, say: Say) -> tuple[dict[str, Any], Path]:
     """Train (where the config has a train section), sample, reduce, report. Returns the estimates and the page."""
-    from leash_ray.sampling.stage import is_sampled
-
     run = open_run(config, path, resume)
     with session(config, run, say) as current:
         if config.train and config.policies[config.trained].model is None:
-            models = models_of(config)
-            if not (run.stage_done("train") and is_sampled(config, run)):
-                current.serve(models, training=not run.stage_done("train"))
+            if not run.stage_done("train"):
+                if config.sampling.concurrent:
+                    current.serve(models_of(config), training=True)  # start both at once
+                else:
+                    current.require([config.base], training=False)  # refused before training, not after
             train(current)
         sample(current)
         current.close()  # the reducers get the machine to themselves

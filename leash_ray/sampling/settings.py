@@ -48,6 +48,9 @@ class SamplingConfig(Section):
     """About how many completions are written as one Parquet file, whole or not at all."""
     in_flight: PositiveInt = 4
     """Shards a policy works on at a time: enough to keep the engine's batch full."""
+    concurrent: bool = True
+    """Serve both policies at the same time; false: base alone, then the trained one alone, where they do not fit
+    together."""
     max_tries: PositiveInt = 3
     """Times that a request is made before it goes to the dead letters."""
     max_dead_share: Share = 0.01
