@@ -50,7 +50,7 @@ def deployment_options(name: str, policy: PolicyConfig, device: Device) -> dict[
         "placement_group_bundles": [{**first, "CPU": first["CPU"] + policy.cpus / 2}, *others],
         "placement_group_strategy": "PACK",
         "max_ongoing_requests": 10**9,  # vLLM has a queue of its own
-        "health_check_period_s": 10,
+        "health_check_period_s": 2,  # how soon a dead replica is replaced
         "health_check_timeout_s": 120,  # an engine that is busy on a small machine is not ill
         "graceful_shutdown_timeout_s": 5,
         "graceful_shutdown_wait_loop_s": 0.1,  # Serve looks only so often whether requests are done; its own: 2

@@ -3,12 +3,15 @@
 :class:`ServedPolicy` is the one that counts: a Ray Serve handle to vLLM replicas (:mod:`leash_ray.serving`).
 """
 
+import contextlib
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from leash_ray.errors import RunFailed, UsageError
+from leash_ray.sampling.causes import root_cause
 from leash_ray.types import CompletionBatch, Problem, SampleRequest, SamplingParams
 
 if TYPE_CHECKING:
@@ -18,7 +21,22 @@ T = TypeVar("T")
 
 SYNC_TIMEOUT_S = 600.0
 RETRY_WAITS_S = (0.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 120.0, 240.0)
-"""Waits before each try. Serve needs about a minute to replace a dead replica, and longer where a node must come."""
+"""Waits before each try while nobody answers: Serve replaces a dead replica sooner, but a node may have to come."""
+MAX_ERRORS = 2
+"""Errors of the replica's own that a request may have: it answers, and would answer the same."""
+MAX_DEATHS = 4
+"""Replicas that may die while they have a request, before the request is taken for what kills them."""
+SPREAD_S = 5.0
+"""From its second death on, a request waits up to this for each of them, so that not all that were on the replica are
+there when the one that kills it comes back."""
+
+
+class RequestFailed(RunFailed):
+    """Replicas are there, and answer others, but not this request."""
+
+
+class DeadlyRequest(RequestFailed):
+    """Replicas die while they have this request."""
 
 
 class Policy(Protocol):
@@ -60,6 +78,8 @@ class ServedPolicy:
         """One batch of completions a request.
 
         Raises:
+            ValueError, TypeError: the engine refuses a request.
+            RequestFailed: it fails at one (DeadlyRequest: replicas die of it).
             RunFailed: the policy did not come back, or has another version and its weights are not known here.
         """
 
@@ -88,21 +108,46 @@ class ServedPolicy:
         self._until_answered(f"given the weights of version {version}", push)
 
     def _until_answered(self, what: str, ask: Callable[[], T | None]) -> T:
-        """``ask`` until it answers; errors of Ray are a replica's death, unless the request itself is at fault."""
-        from ray.exceptions import RayError, RayTaskError
+        """``ask`` until it answers, or it is clear that it will not."""
+        from ray.exceptions import ActorDiedError, RayError, RayTaskError
+        from ray.serve.exceptions import RayServeException
 
-        failure = "no replica took it"
-        for wait_s in RETRY_WAITS_S:
+        failure, n_errors, n_deaths = "no replica took it", 0, 0
+        waits_s = iter(RETRY_WAITS_S)
+        while (wait_s := next(waits_s, None)) is not None:
             time.sleep(wait_s)
             try:
                 answer = ask()
                 if answer is not None:
                     return answer
-            except (RayError, TimeoutError) as e:
-                if isinstance(e, RayTaskError) and isinstance(e.cause, ValueError | TypeError):
-                    raise  # it would fail again
-                failure = (str(e).strip().splitlines() or [type(e).__name__])[-1]
+            except RayTaskError as e:  # the replica lives: it has answered with an error
+                if isinstance(e.cause, ValueError | TypeError):
+                    raise
+                failure, n_errors = root_cause(e), n_errors + 1
+                if n_errors == MAX_ERRORS:
+                    raise RequestFailed(f"policy {self.name!r} could not be {what}: {failure}") from e
+            except ActorDiedError as e:
+                failure, n_deaths = root_cause(e), n_deaths + 1
+                if n_deaths == MAX_DEATHS:
+                    raise DeadlyRequest(
+                        f"policy {self.name!r} could not be {what}: {n_deaths} replicas died of it, or of what they "
+                        f"had beside it ({failure})"
+                    ) from e
+                waits_s = iter(RETRY_WAITS_S)  # Serve holds the next try until a replica is there
+                if n_deaths > 1:
+                    self._wait_until_there()
+                    time.sleep(random.uniform(0, SPREAD_S * n_deaths))
+            except (RayError, RayServeException, TimeoutError) as e:
+                failure = root_cause(e)
         raise RunFailed(f"policy {self.name!r} could not be {what}: {failure}")
+
+    def _wait_until_there(self) -> None:
+        """Until a replica answers, or it is clear that none comes soon."""
+        from ray.exceptions import RayError
+        from ray.serve.exceptions import RayServeException
+
+        with contextlib.suppress(RayError, RayServeException, TimeoutError):
+            self.describe()
 
     def describe(self) -> dict[str, Any]:
         """``version`` and ``max_model_len`` (tokens) of one replica."""

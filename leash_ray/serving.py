@@ -8,16 +8,19 @@ Only replicas import this module: it imports vLLM.
 import asyncio
 import contextlib
 import copy
+import os
+import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from ray.serve.llm.deployment import LLMServer
 from vllm.platforms import current_platform
+from vllm.v1.engine.exceptions import EngineDeadError
 
 from leash_ray.cluster import Device
 from leash_ray.config import PolicyConfig
@@ -92,7 +95,7 @@ class PolicyServer(LLMServer):
                 self._idle.notify_all()
 
     async def _sample_one(self, request: SampleRequest, params: SamplingParams, version: int) -> CompletionBatch:
-        from vllm.exceptions import VLLMClientError
+        from vllm.exceptions import VLLMClientError, VLLMError
         from vllm.sampling_params import RequestOutputKind
         from vllm.sampling_params import SamplingParams as VllmParams
 
@@ -115,6 +118,10 @@ class PolicyServer(LLMServer):
                 final = output
         except VLLMClientError as e:  # the request's own fault: callers need not import vLLM to be told
             raise ValueError(str(e)) from None
+        except EngineDeadError:
+            _leave()
+        except VLLMError as e:
+            raise RuntimeError(f"vLLM: {e.__cause__ or str(e) or type(e).__name__}") from None
         assert final is not None and len(final.outputs) == request.n
         outputs = sorted(final.outputs, key=lambda o: o.index)
         if any(o.finish_reason not in ("stop", "length") for o in outputs):
@@ -132,6 +139,13 @@ class PolicyServer(LLMServer):
             version=version,
         )
 
+    async def check_health(self) -> None:
+        """A replica whose engine is dead leaves: Serve would wait for three checks to fail."""
+        try:
+            await super().check_health()
+        except EngineDeadError:
+            _leave()
+
     async def load_weights(self, path: str, version: int) -> int:
         """Take the weights of the Hugging Face folder ``path`` in place, and call them ``version``.
 
@@ -147,6 +161,8 @@ class PolicyServer(LLMServer):
             if not await self.engine._engine_client.reset_prefix_cache():
                 raise RuntimeError("vLLM kept keys and values of the old weights")
             self._version = version
+        except EngineDeadError:
+            _leave()
         finally:
             async with self._idle:
                 self._syncing = False
@@ -161,6 +177,12 @@ class PolicyServer(LLMServer):
         """Number of tokens of each prompt, as :meth:`sample` tokenizes it."""
         tokenizer = self.engine._engine_client.get_tokenizer()
         return [len(ids) for ids in tokenizer(list(prompts))["input_ids"]]
+
+
+def _leave() -> NoReturn:
+    """End this process at once: its callers are told that it is gone, and Serve starts another."""
+    print("vLLM's engine process is dead: this replica leaves", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def _sampled_logprobs(logprobs: Any) -> list[float]:

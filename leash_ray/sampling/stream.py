@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from leash_ray.errors import RunFailed
+from leash_ray.errors import RunFailed, UsageError
 from leash_ray.policy import ServedPolicy
 from leash_ray.sampling.causes import root_cause
 from leash_ray.sampling.draw import ShardMaker
@@ -37,6 +37,7 @@ def sample_shards(
 
     Raises:
         RunFailed: a shard could not be made; the finished ones stay.
+        UsageError: the verifiers cannot work as they are configured.
     """
     import ray.data
 
@@ -53,6 +54,8 @@ def sample_shards(
     )
     try:
         for row in stream.iter_rows():
+            if row["refused"]:
+                raise UsageError(row["refused"])
             yield json.loads(row["made"])
     except (ray.exceptions.RayError, OSError) as e:
         raise RunFailed(
