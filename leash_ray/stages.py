@@ -106,10 +106,13 @@ def reduce_run(
 
     from leash_ray.measure.measuring import measuring_of
     from leash_ray.problems_file import read_problems
+    from leash_ray.scoring.cut import cut_json, is_cut
 
     measuring = measuring_of(config.measure, zeta, read_problems(run.problems_parquet))
     estimates = _estimates([run.completions], base, trained, measuring, [*_scores_of(run), *scores])
     support = estimates.to_json()
+    if is_cut(config.sampling.params) and (cut := cut_json(parquet_files(run.completions))):
+        support["cut"] = cut
     with atomic_path(run.per_problem_parquet) as tmp:
         pq.write_table(estimates.per_problem, tmp)
     write_json(run.support_json, support)

@@ -7,8 +7,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from scoring_made import BASE, kept_shares, probabilities
 from scripted_sampling import rows_in
 from wandb_records import complete_records
 
@@ -18,8 +20,11 @@ from leash_ray.errors import UsageError
 from leash_ray.files import parquet_files
 from leash_ray.monitor import read_metrics
 from leash_ray.policy import ServedPolicy
+from leash_ray.problems_file import read_problems
+from leash_ray.run_dir import RunDir
 from leash_ray.sampling.shard import Gap
 from leash_ray.sampling.stage import is_sampled, turns
+from leash_ray.scoring.run import Asked, score_run
 from leash_ray.session import Session, open_run
 from leash_ray.verify.remote import RemoteVerifier
 
@@ -166,3 +171,29 @@ def test_numbers_are_in_the_metrics_file_in_wandb_and_in_ray(
     assert exported("ray_leash_decided_share", **tags) == [1.0]
     assert exported("ray_leash_seconds_left", **tags) == exported("ray_leash_dead_letters", **tags) == [0.0]
     assert exported("ray_leash_tokens_per_s", **tags)[0] > 0
+
+
+@pytest.mark.timeout(600)
+def test_how_much_of_the_engine_s_distribution_top_p_cut(
+    served: ServedPolicy, verifier: RemoteVerifier, tmp_path: Path
+) -> None:
+    """What vLLM sampled, scored and reduced, against every step's distribution in float64."""
+    temperature, top_p = 0.9, 0.8
+    settings = {"sampling.n": 8, "sampling.top_p": top_p, "sampling.temperature": temperature, "task.size": 4}
+    config, path = config_of(**settings), tmp_path / "cut"
+    draw_stage(config, path, served, verifier, resume=False)
+    run, said = RunDir.open(path), list[str]()
+    assert "cut" not in stages.reduce_run(run, config, "base", "trained", 0.05)
+    score_run(run, config, Asked(policies=("base",)), said.append)
+    cut = stages.reduce_run(run, config, "base", "trained", 0.05)["cut"]
+    prompts = {problem.id: problem.prompt for problem in read_problems(run.problems_parquet)}
+    kept: list[float] = []
+    for file in parquet_files(path / "completions" / "base"):
+        for row in pq.read_table(file, partitioning=None).to_pylist():
+            p_TV = probabilities(BASE, prompts[row["problem_id"]], row["token_ids"], temperature)
+            kept += list(kept_shares(p_TV, top_p))
+    assert set(cut) == {"base"} and cut["base"]["n_tokens"] == len(kept)
+    assert cut["base"]["nats_a_token"] == pytest.approx(-np.log(kept).mean(), abs=1e-4)
+    assert cut["base"]["share"] == pytest.approx(1 - np.exp(np.log(kept).mean()), abs=1e-4)
+    assert min(kept) >= top_p and max(kept) < 1  # every token's distribution was cut
+    assert any(f"took {cut['base']['nats_a_token']:.3g} nats a token" in line for line in said)
