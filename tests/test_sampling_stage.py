@@ -195,5 +195,6 @@ def test_how_much_of_the_engine_s_distribution_top_p_cut(
     assert set(cut) == {"base"} and cut["base"]["n_tokens"] == len(kept)
     assert cut["base"]["nats_a_token"] == pytest.approx(-np.log(kept).mean(), abs=1e-4)
     assert cut["base"]["share"] == pytest.approx(1 - np.exp(np.log(kept).mean()), abs=1e-4)
+    print(f"top_p {top_p}: {cut}")
     assert min(kept) >= top_p and max(kept) < 1  # every token's distribution was cut
     assert any(f"took {cut['base']['nats_a_token']:.3g} nats a token" in line for line in said)
