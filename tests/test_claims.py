@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from leash_ray import cluster
-from leash_ray.claims import claims
+from leash_ray.claims import claims, policy_claims
 from leash_ray.cluster import Claim
 from leash_ray.config import RunConfig, load_config
 from leash_ray.errors import UsageError
@@ -23,23 +23,24 @@ def config_of(**changes: Any) -> RunConfig:
 
 
 def test_what_is_claimed_by_hand() -> None:
-    config = config_of(cpus=2.0, gpus=1.0, replicas=2, tensor_parallel_size=4)
+    config = config_of(cpus=2.0, gpus=1.0, tensor_parallel_size=4)
     verifiers = Claim("verifiers", 0.5)
-    assert claims(config, ["base", "trained"], "gpu", training=False) == [
-        Claim("2 x base", 4.0, 8.0),
-        Claim("2 x trained", 4.0, 8.0),
-        verifiers,
-        Claim("sampling tasks", pytest.approx(0.6)),  # 0.1 x 3 shards x 2 policies
-    ]
-    assert claims(config, ["base"], "cpu", training=False) == [
-        Claim("2 x base", 4.0, 0),
-        verifiers,
-        Claim("sampling tasks", pytest.approx(0.3)),
-    ]
-    trainer = Claim("1 x trainer", 0.4, 0.3)
+    *held, sampling = claims(config, ["base", "trained"], "gpu", training=False)
+    assert held == [Claim("1 x base", 2.0, 4.0), Claim("1 x trained", 2.0, 4.0), verifiers]
+    assert sampling.cpus == pytest.approx(0.6)  # 0.1 x 3 shards x 2 policies
+    *held, sampling = claims(config, ["base"], "cpu", training=False)
+    assert held == [Claim("1 x base", 2.0), verifiers]
+    assert sampling.cpus == pytest.approx(0.3)
     settings = config.train.model_copy(update={"cpus_per_worker": 0.4, "gpus_per_worker": 0.3})  # type: ignore[union-attr]
     config = config.model_copy(update={"train": settings})
-    assert claims(config, ["trained"], "gpu", training=True) == [Claim("2 x trained", 4.0, 8.0), verifiers, trainer]
+    trainer = Claim("1 x trainer", 0.4, 0.3)
+    assert claims(config, ["trained"], "gpu", training=True) == [Claim("1 x trained", 2.0, 4.0), verifiers, trainer]
+
+
+def test_every_replica_is_claimed_and_of_autoscaled_ones_as_many_as_there_may_be() -> None:
+    assert policy_claims(config_of(replicas=3, cpus=2.0), ["base"], "cpu") == [Claim("3 x base", 6.0)]
+    growing = config_of(autoscaling={"min_replicas": 1, "max_replicas": 4}, gpus=0.5)
+    assert policy_claims(growing, ["base"], "gpu") == [Claim("4 x base", 1.6, 2.0)]
 
 
 class Deploying:
