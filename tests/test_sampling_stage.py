@@ -127,6 +127,15 @@ def test_one_policy_after_another_draws_the_same(
         assert asked == [["trained"]] and rows_in(path / "completions") == rows
 
 
+def test_a_second_turn_that_cannot_fit_is_refused_before_the_first(
+    served: ServedPolicy, verifier: RemoteVerifier, tmp_path: Path
+) -> None:
+    config = config_of(**{"sampling.concurrent": False, "policies.trained.cpus": 64})
+    with pytest.raises(UsageError, match=r"1 x trained 64 CPU, .*cannot fit"):
+        draw_stage(config, tmp_path / "run", served, verifier, resume=False)
+    assert rows_in(tmp_path / "run" / "completions") == {}
+
+
 def exported(name: str, **tags: str) -> list[float]:
     """Values of one of the metrics that the Ray node offers to Prometheus."""
     import ray
