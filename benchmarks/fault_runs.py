@@ -117,7 +117,10 @@ class SampleRun:
                 raise RuntimeError(f"the run ended early:\n{self._tail()}")
             return self.n_written >= n
 
-        wait_for(there, LIMIT_S, f"{n} shards")
+        try:
+            wait_for(there, LIMIT_S, f"{n} shards")
+        except TimeoutError as e:
+            raise TimeoutError(f"{e}:\n{self._tail()}") from None
 
     def processes(self) -> list[psutil.Process]:
         """Of the command, with all that it started; not Ray's own agents, which do nothing, and wait for a minute
@@ -173,15 +176,15 @@ def table_of(run: Path) -> dict[tuple[str, str, int], tuple[str, str, str]]:
 
 
 class TwoNodes:
-    """A Ray cluster of two nodes on this machine. Each holds about half of what a run with three replicas asks for."""
+    """A Ray cluster of two nodes on this machine, of two logical CPUs each."""
 
     def __enter__(self) -> "TwoNodes":
         from ray.cluster_utils import Cluster
 
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        head = {"num_cpus": 1.7, "include_dashboard": False}
+        head = {"num_cpus": 2, "include_dashboard": False}
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
-        self._second = self._cluster.add_node(num_cpus=1.7)
+        self._second = self._cluster.add_node(num_cpus=2)
         return self
 
     @property

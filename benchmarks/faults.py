@@ -36,6 +36,14 @@ from fault_runs import POLICIES, SampleRun, TwoNodes, full, small_disk, table_of
 
 SIZE = {"task.size": 24, "sampling.n": 512, "sampling.samples_per_shard": 256}
 N_SHARDS = len(POLICIES) * SIZE["task.size"] * SIZE["sampling.n"] // SIZE["sampling.samples_per_shard"]
+ON_TWO_NODES = {
+    "policies.base.replicas": 2,
+    "policies.base.cpus": 1.1,
+    "policies.trained.cpus": 0.2,
+    "verify.cpus": 0.05,
+    "sampling.in_flight": 3,
+}
+"""Of two logical CPUs each: no node holds two replicas of base, and the one that is left holds all but the second."""
 FIRST = 10
 """Shards that are written when the first fault strikes; the next ones follow after as many more."""
 
@@ -124,7 +132,7 @@ class Faults:
 
     def node(self) -> dict[str, dict[str, Any]]:
         with TwoNodes() as nodes:
-            run = self._run("node", more={"ray.address": nodes.address, "policies.base.replicas": 2})
+            run = self._run("node", more={"ray.address": nodes.address, **ON_TWO_NODES})
             run.wait_until_written(FIRST)
             on_second = nodes.on_second("ServeReplica")
             assert on_second, "a replica runs on the second node"
