@@ -11,7 +11,7 @@ def policy_claims(config: RunConfig, policies: Sequence[str], device: Device) ->
     held = []
     for name in policies:
         policy = config.policies[name]
-        replicas = policy.autoscaling.max_replicas if policy.autoscaling else policy.replicas
+        replicas = policy.most_replicas
         gpus = replicas * policy.tensor_parallel_size * policy.gpus if device == "gpu" else 0
         held.append(Claim(f"{replicas} x {name}", replicas * policy.cpus, gpus))
     return held
@@ -28,5 +28,6 @@ def claims(config: RunConfig, policies: Sequence[str], device: Device, training:
     else:
         from leash_ray.sampling.stream import SAMPLING_CPUS
 
-        held.append(Claim("sampling tasks", SAMPLING_CPUS * config.sampling.in_flight * len(policies)))
+        replicas = sum(config.policies[name].most_replicas for name in policies)
+        held.append(Claim("sampling", SAMPLING_CPUS * config.sampling.in_flight * replicas))
     return held

@@ -42,6 +42,8 @@ def resolve_model(model: str) -> str:
 
 def deployment_options(name: str, policy: PolicyConfig, device: Device) -> dict[str, Any]:
     """Ray Serve's options of one policy's deployment."""
+    from ray.serve.config import RequestRouterConfig
+
     first, *others = bundles(policy, device)
     options: dict[str, Any] = {
         "name": deployment_name(name),
@@ -55,6 +57,10 @@ def deployment_options(name: str, policy: PolicyConfig, device: Device) -> dict[
         "graceful_shutdown_timeout_s": 5,
         "graceful_shutdown_wait_loop_s": 0.1,  # Serve looks only so often whether requests are done; its own: 2
     }
+    if policy.most_replicas > 1:
+        # By the session of a request, which is its prompt: leash_ray.policy.
+        router = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
+        options["request_router_config"] = RequestRouterConfig(request_router_class=router)
     if policy.autoscaling:
         options["autoscaling_config"] = policy.autoscaling.model_dump()
     else:
@@ -90,7 +96,10 @@ def deploy(
         serve.start(http_options={"host": endpoint[0], "port": endpoint[1]}, logging_config=_QUIET)
     else:
         serve.start(proxy_location="Disabled", logging_config=_QUIET)
-    served = {name: ServedPolicy(name, app_name(name, run_token)) for name in policies}
+    served = {
+        name: ServedPolicy(name, app_name(name, run_token), replicas=policy.most_replicas)
+        for name, policy in policies.items()
+    }
     targets = [
         serve.RunTarget(
             target=serve.deployment(Replica, **deployment_options(name, policy, device)).bind(

@@ -24,6 +24,8 @@ def engine_kwargs(policy: PolicyConfig, device: Device) -> dict[str, Any]:
         "seed": 0,
         "worker_extension_cls": "leash_ray.reload.ReloadWeights",
         "generation_config": "vllm",  # the model folder's own sampling defaults must not leak in
+        # Its histograms take in every token, and Ray's agent on the node replays them one by one: half a core of two.
+        "disable_log_stats": True,
         **(CPU_ENGINE if device == "cpu" else {}),
         **policy.engine,
     }
@@ -67,9 +69,11 @@ def llm_config(name: str, policy: PolicyConfig, model: str, device: Device) -> A
         options["accelerator_config"] = {"kind": "cpu"}
     elif policy.accelerator_type:
         options["accelerator_type"] = policy.accelerator_type
+    engine = engine_kwargs(policy, device)
     return LLMConfig(
         model_loading_config={"model_id": name, "model_source": model},
-        engine_kwargs=engine_kwargs(policy, device),
+        engine_kwargs=engine,
+        log_engine_metrics=not engine["disable_log_stats"],
         placement_group_config={"bundles": bundles(policy, device)},
         **options,
     )

@@ -27,7 +27,7 @@ def forked() -> Iterator[None]:
 
 
 def _be_an_engine() -> None:
-    from ray._raylet import setproctitle  # Ray has named this process: by another way it keeps that name
+    from ray._raylet import setproctitle  # type: ignore[attr-defined]  # Ray has named this process: only it can again
 
     setproctitle("VLLM::EngineCore")
     close_sockets()

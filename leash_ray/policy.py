@@ -4,9 +4,10 @@
 """
 
 import contextlib
+import hashlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -63,6 +64,8 @@ class ServedPolicy:
     """The only version whose completions are wanted; None: whatever is served."""
     weights: str | None = None
     """Hugging Face folder with that version's weights, on storage that the replicas see."""
+    replicas: int = 1
+    """The most that it may have. With several, each prompt has a replica of its own, where its prefix is cached."""
 
     def at(self, version: int, weights: str | None = None) -> "ServedPolicy":
         """The same policy, pinned to one version."""
@@ -83,16 +86,42 @@ class ServedPolicy:
             RunFailed: the policy did not come back, or has another version and its weights are not known here.
         """
 
+        found: dict[int, CompletionBatch] = {}
+
         def draw() -> list[CompletionBatch] | None:
-            # No deadline: only the caller knows how long its completions take. A replica that dies is an error.
-            batches = self._handle.sample.remote(list(requests), params, self.version).result()
-            if batches is None:
-                if self.weights is None or self.version is None:
-                    raise RunFailed(f"policy {self.name!r} no longer has version {self.version} (it was restarted)")
-                self.load_weights(self.weights, self.version)
-            return batches
+            for places, batches in self._ask({i: r for i, r in enumerate(requests) if i not in found}, params):
+                if batches is None:
+                    if self.weights is None or self.version is None:
+                        raise RunFailed(f"policy {self.name!r} no longer has version {self.version} (it was restarted)")
+                    self.load_weights(self.weights, self.version)
+                    return None
+                found.update(zip(places, batches, strict=True))
+            return [found[i] for i in range(len(requests))]
 
         return self._until_answered("sampled", draw)
+
+    def _ask(
+        self, requests: Mapping[int, SampleRequest], params: SamplingParams
+    ) -> Iterator[tuple[Sequence[int], list[CompletionBatch] | None]]:
+        """(places, batches) of one call after the other. What has answered is yielded before an error is raised.
+
+        No deadline: only the caller knows how long its completions take. A replica that dies is an error.
+        """
+        together = [list(requests)] if self.replicas == 1 else [[i] for i in requests]
+        calls = [
+            self._handle.options(session_id=_session(requests[places[0]].prompt)).sample.remote(
+                [requests[i] for i in places], params, self.version
+            )
+            for places in together
+        ]
+        error = None
+        for places, call in zip(together, calls, strict=True):
+            try:
+                yield places, call.result()
+            except Exception as e:
+                error = error or e
+        if error is not None:
+            raise error
 
     def load_weights(self, path: str, version: int) -> None:
         """Give every replica the weights in the Hugging Face folder ``path``; their version becomes ``version``.
@@ -169,6 +198,11 @@ class ServedPolicy:
                 f"{longest} tokens, with max_tokens {max_tokens} more than the context of {limit}; "
                 "raise max_model_len, lower max_tokens, or leave long problems out"
             )
+
+
+def _session(prompt: str) -> str:
+    """Names the replica that a prompt goes to: the same one for all its samples, while it lives."""
+    return hashlib.blake2b(prompt.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def app_name(policy: str, run_token: str) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+from ray import serve
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from ray.serve.llm.deployment import LLMServer
 from vllm.platforms import current_platform
@@ -59,6 +60,7 @@ class PolicyServer(LLMServer):
         # asynchronous as ray.serve.llm's own
         await super().__init__(llm_config(name, policy, model, device))
         self._version = 0
+        self._replica = serve.get_replica_context().replica_id.unique_id
         self._in_flight = 0
         self._idle = asyncio.Condition()
         self._syncing = False
@@ -137,6 +139,7 @@ class PolicyServer(LLMServer):
             texts=texts,
             finish_reasons=[o.finish_reason for o in outputs],
             version=version,
+            replica=self._replica,
         )
 
     async def check_health(self) -> None:

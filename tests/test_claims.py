@@ -31,6 +31,9 @@ def test_what_is_claimed_by_hand() -> None:
     *held, sampling = claims(config, ["base"], "cpu", training=False)
     assert held == [Claim("1 x base", 2.0), verifiers]
     assert sampling.cpus == pytest.approx(0.3)
+    many = config_of(replicas=2)
+    *_, sampling = claims(many, ["base", "trained"], "cpu", training=False)
+    assert sampling.cpus == pytest.approx(1.2)  # of each replica
     settings = config.train.model_copy(update={"cpus_per_worker": 0.4, "gpus_per_worker": 0.3})  # type: ignore[union-attr]
     config = config.model_copy(update={"train": settings})
     trainer = Claim("1 x trainer", 0.4, 0.3)
