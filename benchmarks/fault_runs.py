@@ -207,18 +207,19 @@ class TwoNodes:
     def address(self) -> str:
         return str(self._cluster.address)
 
-    def _raylet(self) -> psutil.Process:
-        return psutil.Process(self._second.all_processes["raylet"][0].process.pid)
+    @property
+    def _raylet(self) -> "subprocess.Popen[bytes]":
+        return self._second.all_processes["raylet"][0].process  # type: ignore[no-any-return]
 
     def on_second(self, title: str) -> list[psutil.Process]:
         """Processes of the second node that have ``title`` in their command line."""
-        return descendants(self._raylet(), title)
+        return descendants(psutil.Process(self._raylet.pid), title)
 
     def kill_second(self) -> list[psutil.Process]:
         """SIGKILL of the second node's raylet; returns the processes that it had below it."""
-        raylet = self._raylet()
-        below = workers_below(raylet)
-        raylet.kill()
+        below = workers_below(psutil.Process(self._raylet.pid))
+        self._raylet.kill()
+        self._raylet.wait()  # a zombie would be alive to Ray's workers
         return below
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None) -> None:
