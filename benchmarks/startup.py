@@ -47,9 +47,9 @@ monitor: {wandb: "off"}
 RAW = """
 import sys
 from vllm import LLM, SamplingParams
-llm = LLM(sys.argv[1], dtype="float32", max_model_len=64, enforce_eager=True)
-llm.generate(["2 3 9=21:"], SamplingParams(n=8, max_tokens=12), use_tqdm=False)
-print("completed", flush=True)
+if __name__ == "__main__":  # vLLM spawns
+    llm = LLM(sys.argv[1], dtype="float32", max_model_len=64, enforce_eager=True)
+    llm.generate(["2 3 9=21:"], SamplingParams(n=8, max_tokens=12), use_tqdm=False)
 """
 
 STAGES = (
