@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from leash_ray.errors import UsageError
 from leash_ray.measure.group import Measured, measure
 from leash_ray.measure.measuring import Measuring
-from leash_ray.measure.pair import SIDES, answers_of, only_above_guessing, pair_of, within
+from leash_ray.measure.pair import SIDES, AnswersOfTwo, answers_of, only_above_guessing, pair_of, within
 from leash_ray.measure.series import checkpoints_of, series_json
 from leash_ray.measure.soft import above_epsilon, epsilons
 from leash_ray.reducers import NATS_UNIT, Reduced
@@ -266,7 +266,7 @@ def paired_rows(reduced: Reduced, base: str, trained: str, how: Measuring) -> pl
     return both
 
 
-def _group(rows: pl.DataFrame, answers: pl.DataFrame, base: str, trained: str, how: Measuring) -> GroupEstimates:
+def _group(rows: pl.DataFrame, answers: AnswersOfTwo, base: str, trained: str, how: Measuring) -> GroupEstimates:
     paired = rows.filter("paired")
     k = int(min(paired["n_base"].min(), paired["n_trained"].min())) if len(paired) else 0  # type: ignore[type-var, arg-type]
     apart = rows.filter(~pl.col("paired"))
@@ -357,7 +357,7 @@ def _policy(
     )
 
 
-def _per_problem(paired: pl.DataFrame, answers: pl.DataFrame, overall: GroupEstimates, zeta: float) -> pa.Table:
+def _per_problem(paired: pl.DataFrame, answers: AnswersOfTwo, overall: GroupEstimates, zeta: float) -> pa.Table:
     solved_base, solved_trained = (_found(f"scored_before_correct_{side}", overall.k) for side in ("base", "trained"))
     group = (
         pl.when(solved_base & solved_trained)
