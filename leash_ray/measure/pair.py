@@ -140,7 +140,9 @@ def pair_of(rows: pl.DataFrame, answers: AnswersOfTwo, k: int) -> Pair:
     place = pl.DataFrame({"problem_id": answers.problem_ids}).join(
         rows.select("problem_id").with_row_index("place"), on="problem_id", how="left", maintain_order="left"
     )["place"]
-    every = answers.rows.with_columns(problem=place.gather(answers.rows["problem"])).drop_nulls("problem").sort("problem")
+    every = (
+        answers.rows.with_columns(problem=place.gather(answers.rows["problem"])).drop_nulls("problem").sort("problem")
+    )
     known = not sum(int(rows[f"answer_unknown_{side}"].sum()) for side in SIDES)
     correct_known = not sum(int(rows[f"correct_answer_unknown_{side}"].sum()) for side in SIDES)
     either = pl.sum_horizontal(*(pl.col(f"correct_{side}").fill_null(0) for side in SIDES)) > 0

@@ -237,7 +237,11 @@ def _cells(
     assert used_bits < 64, "a block has at most 2**31 rows"
 
     frame = pl.DataFrame({"key": key, "index": index, **measured})
-    found = frame.lazy().group_by("key").agg(pl.len().cast(pl.Int64).alias("count"), pl.col("index").min(), *map(pl.sum, measured))
+    found = (
+        frame.lazy()
+        .group_by("key")
+        .agg(pl.len().cast(pl.Int64).alias("count"), pl.col("index").min(), *map(pl.sum, measured))
+    )
     cells = found.collect(engine="in-memory")
     keys = cells["key"].to_numpy()
 

@@ -1,5 +1,6 @@
 """A finalized state: one row per (policy, problem), and one per distinct answer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +82,7 @@ def reduced(state: Any) -> Reduced:
     answers = pl.DataFrame(
         {
             "row": row_of[pair],
-            "answer": answers["answer"].set(answers["answer"] < 0, None),
+            "answer": answers["answer"].cast(pl.Int64).set(answers["answer"] < 0, None),
             "count": count,
             "correct": answers["correct"],
             "scored_before": _before(drawn.scored, pair, first_of_answer),
@@ -91,10 +92,35 @@ def reduced(state: Any) -> Reduced:
     return Reduced(problems[order], answers, texts, dict(sorted(state.policies.items())))
 
 
+def joined(parts: Sequence[Reduced]) -> Reduced:
+    """Parts of disjoint problems as one."""
+    if len(parts) == 1:
+        return parts[0]
+    problems = pl.concat([part.problems for part in parts])
+    order = problems.select(pl.arg_sort_by(_KEY)).to_series()
+    row_of = np.empty(len(problems), dtype=np.int64)
+    row_of[order.to_numpy()] = np.arange(len(problems))
+    n_rows = n_texts = 0
+    answers, policies = [], dict[str, int]()
+    for part in parts:
+        answers.append(
+            part.answers.with_columns(
+                row=pl.Series(row_of[n_rows:])[: len(part.problems)].gather(part.answers["row"]),
+                answer=pl.col("answer") + n_texts,
+            )
+        )
+        n_rows, n_texts = n_rows + len(part.problems), n_texts + len(part.answer_texts)
+        for name, n in part.policies.items():
+            policies[name] = policies.get(name, 0) + n
+    texts = pl.concat([part.answer_texts for part in parts])
+    return Reduced(problems[order], pl.concat(answers), texts, dict(sorted(policies.items())))
+
+
 def _tasks(keys: pl.DataFrame, tasks: pl.DataFrame, words: pa.Array) -> pl.Series:
     """The task of each pair, [pairs]; null: none is named."""
     named = tasks.with_columns(
-        problem_id=keys["problem_id"].gather(tasks["pair"]), task=pl.Series(words.to_pylist(), dtype=pl.String).gather(tasks["task"])
+        problem_id=keys["problem_id"].gather(tasks["pair"]),
+        task=pl.Series(words.to_pylist(), dtype=pl.String).gather(tasks["task"]),
     )
     by_id = named.group_by("problem_id").agg(least=pl.col("task").min(), most=pl.col("task").max())
     clash = by_id.filter(pl.col("least") != pl.col("most")).sort("problem_id")

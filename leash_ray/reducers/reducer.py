@@ -76,7 +76,10 @@ class ByPair:
 
     def dense(self, n_pairs: int, values: Mapping[str, Any]) -> pa.Table:
         """A state with a row for every pair."""
-        columns = [pa.array(np.arange(n_pairs, dtype=np.int32)), *(pa.array(values[f.name]) for f in list(self.schema)[1:])]
+        columns = [
+            pa.array(np.arange(n_pairs, dtype=np.int32)),
+            *(pa.array(values[f.name]) for f in list(self.schema)[1:]),
+        ]
         return pa.Table.from_arrays(columns, schema=self.schema)
 
     def finalize(self, state: pa.Table, n_pairs: int) -> pl.DataFrame:

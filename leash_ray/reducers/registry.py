@@ -11,8 +11,7 @@ from leash_ray.reducers.tokens import TokenSums
 from leash_ray.reducers.verdicts import VerdictCounts
 
 REDUCERS: Final[dict[str, Reducer]] = {
-    one.name: one
-    for one in (VerdictCounts(), FirstHits(), AnswerCounts(), SampleIndices(), TokenSums(), Tasks())
+    one.name: one for one in (VerdictCounts(), FirstHits(), AnswerCounts(), SampleIndices(), TokenSums(), Tasks())
 }
 """By name."""
 

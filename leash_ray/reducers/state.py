@@ -66,9 +66,7 @@ class CompletionsState:
             name: REDUCERS[name].merge(
                 concat(
                     [
-                        _renumbered(
-                            state.tables[name], {"pair": pair, "answer": of["answer"], "task": of["task"]}
-                        )
+                        _renumbered(state.tables[name], {"pair": pair, "answer": of["answer"], "task": of["task"]})
                         for state, of, pair in zip(states, numbers, pair_numbers, strict=True)
                     ]
                 ),
@@ -95,7 +93,9 @@ class CompletionsState:
     @property
     def keys(self) -> pa.Table:
         """(policy, problem_id) of each pair, as texts."""
-        return pa.table({n: self.words[n].take(self.pairs.column(c)) for n, c in (("policy", "policy"), ("problem_id", "problem"))})
+        return pa.table(
+            {n: self.words[n].take(self.pairs.column(c)) for n, c in (("policy", "policy"), ("problem_id", "problem"))}
+        )
 
     @property
     def n_rows(self) -> int:
@@ -190,4 +190,3 @@ def _renumbered(table: pa.Table, number_of: Mapping[str, NDArray[np.int32]]) -> 
             new = np.append(number_of[name], np.int32(-1))[ints(table, name)]
             table = table.set_column(i, table.schema.field(i), pa.array(new))
     return table
-

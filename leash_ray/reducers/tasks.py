@@ -26,7 +26,9 @@ class Tasks:
 
     def merge(self, states: pa.Table, n_pairs: int) -> pa.Table:
         n_tasks = int(ints(states, "task").max(initial=0)) + 1
-        pair, task = np.divmod(_distinct(ints(states, "pair").astype(np.int64) * n_tasks + ints(states, "task")), n_tasks)
+        pair, task = np.divmod(
+            _distinct(ints(states, "pair").astype(np.int64) * n_tasks + ints(states, "task")), n_tasks
+        )
         return pa.table({"pair": pair.astype(np.int32), "task": task.astype(np.int32)}, schema=self.schema)
 
     def finalize(self, state: pa.Table, n_pairs: int) -> pl.DataFrame:
