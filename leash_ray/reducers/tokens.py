@@ -49,20 +49,22 @@ class TokenSums(ByPair):
         if tokens.null_count:
             has_tokens = tokens.is_valid().to_numpy(zero_copy_only=False)
             found["n_tokens_rows"] = has_tokens.astype(np.int64)
-        n_tokens = tokens.fill_null(0).to_numpy()
+        n_tokens = (tokens.fill_null(0) if tokens.null_count else tokens).to_numpy()
         found["n_tokens"] = n_tokens
         for name, values in (("logprob", nats), ("entropy", entropy)):
             if values is None:
                 continue
-            each = values.fill_null(np.nan).to_numpy()
+            each = (values.fill_null(np.nan) if values.null_count else values).to_numpy()
             with np.errstate(invalid="ignore", divide="ignore"):
                 each = each / n_tokens if name == "entropy" else each
-                usable = np.isfinite(each) & (np.abs(each) <= MAX_NATS)
-                if name == "entropy":
-                    usable &= each >= 0
+            least = 0.0 if name == "entropy" else -MAX_NATS
+            if has_tokens is None and each.min() >= least and each.max() <= MAX_NATS:  # not where one is NaN
+                found[f"{name}_units"] = _units(each)
+                continue
+            usable = (each >= least) & (each <= MAX_NATS)
             if has_tokens is not None:
                 usable &= has_tokens
-            found |= _units(name, each, usable)
+            found |= {f"{name}_units": _units(np.where(usable, each, 0.0)), f"{name}_rows": usable.astype(np.int64)}
             if name == "logprob" and "logprob_rows" in found:
                 found["logprob_tokens"] = np.where(usable, n_tokens, 0)
         return found
@@ -82,8 +84,6 @@ class TokenSums(ByPair):
         return self.dense(block.n_pairs, {c: sum_at(block.cells.pair, of(c), block.n_pairs) for c in self.sums})
 
 
-def _units(name: str, values: NDArray[Any], usable: NDArray[np.bool_]) -> dict[str, Ints]:
-    if usable.all():
-        return {f"{name}_units": np.rint(values / NATS_UNIT).astype(np.int64)}
-    units = np.rint(np.where(usable, values, 0.0) / NATS_UNIT).astype(np.int64)
-    return {f"{name}_units": units, f"{name}_rows": usable.astype(np.int64)}
+def _units(nats: NDArray[np.float64]) -> Ints:
+    units = nats / NATS_UNIT
+    return np.rint(units, out=units).astype(np.int64)
