@@ -23,7 +23,8 @@ from pathlib import Path
 
 from leash_ray import cluster
 from leash_ray.config import PolicyConfig, SamplingConfig, VerifyConfig
-from leash_ray.deploy import deploy, engine_env, llm_config, resolve_model, stop
+from leash_ray.deploy import deploy, resolve_model, stop
+from leash_ray.engine import engine_env, engine_kwargs
 from leash_ray.tasks import ReasoningGymSpec, load_problems
 from leash_ray.types import SampleRequest
 
@@ -107,7 +108,7 @@ def main() -> None:
     problems = load_problems(spec)
     config = SamplingConfig(n=args.n, max_tokens=12)
     policy, model = PolicyConfig.model_validate(POLICY), resolve_model(args.model)
-    engine = dict(llm_config("base", policy, model, "cpu").engine_kwargs)
+    engine = engine_kwargs(policy, "cpu")
     # The extension only acts when weights arrive; raw vLLM has no use for it.
     engine.pop("worker_extension_cls")
     prompts = [p.prompt for p in problems]

@@ -122,7 +122,7 @@ def device(asked: Literal["auto", "cpu", "gpu"]) -> Device:
     return asked
 
 
-def require(claims: Sequence[Claim], wait: bool = False) -> str:
+def require(claims: Sequence[Claim], wait: bool = False, hint: str = "") -> str:
     """Check that all claims fit at the same time, and say so in one line.
 
     A cluster that cannot fit them would wait for ever without a word.
@@ -130,6 +130,7 @@ def require(claims: Sequence[Claim], wait: bool = False) -> str:
     Args:
         claims: all of them.
         wait: the cluster grows on demand: say what is asked, and let it come.
+        hint: a further way out, such as "or set ...".
 
     Raises:
         UsageError: names each claim, what there is, and what to change.
@@ -145,7 +146,7 @@ def require(claims: Sequence[Claim], wait: bool = False) -> str:
         raise UsageError(
             f"this run {line}: it cannot fit; lower replicas, workers, or the cpus and gpus of a section (fractions "
             "share), raise ray.num_cpus, join a larger cluster (ray.address), or set ray.wait_for_nodes: true on one "
-            "that grows on demand"
+            f"that grows on demand{', ' * bool(hint)}{hint}"
         )
     return line
 

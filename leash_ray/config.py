@@ -55,6 +55,11 @@ class PolicyConfig(Section):
     prompting: PromptingConfig | None = None
     """How this policy alone is asked, in place of the whole of the run's ``prompting``; None: as the run says."""
 
+    @property
+    def most_replicas(self) -> int:
+        """Replicas that there may be at a time."""
+        return self.autoscaling.max_replicas if self.autoscaling else self.replicas
+
 
 class TrainConfig(Section):
     """GRPO with DeepSpeed on Ray Train workers."""

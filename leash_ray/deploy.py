@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -10,14 +9,12 @@ from typing import Any
 
 from leash_ray.cluster import Device
 from leash_ray.config import PolicyConfig
+from leash_ray.engine import bundles, engine_env, llm_config
 from leash_ray.errors import RunFailed, UsageError
 from leash_ray.policy import ServedPolicy, app_name, deployment_name
 
 ENDPOINT = "endpoint"
 EMBEDDED = "embedded:"
-
-# A tiny batch is lost in scheduling; vLLM's own default is 256 sequences.
-CPU_ENGINE = {"enforce_eager": True, "max_num_seqs": 512, "max_num_batched_tokens": 4096}
 
 
 def resolve_model(model: str) -> str:
@@ -43,64 +40,32 @@ def resolve_model(model: str) -> str:
     return model
 
 
-def llm_config(name: str, policy: PolicyConfig, model: str, device: Device) -> Any:
-    """ray.serve.llm's ``LLMConfig`` of one policy."""
-    from ray.serve.llm import LLMConfig
+def deployment_options(name: str, policy: PolicyConfig, device: Device) -> dict[str, Any]:
+    """Ray Serve's options of one policy's deployment."""
+    from ray.serve.config import RequestRouterConfig
 
-    engine: dict[str, Any] = {
-        "dtype": policy.dtype,
-        "tensor_parallel_size": policy.tensor_parallel_size,
-        # What the sampler reports is ln p under the distribution that was sampled, temperature and
-        # truncation included; vLLM's default is the raw model's.
-        "logprobs_mode": "processed_logprobs",
-        "seed": 0,
-        "worker_extension_cls": "leash_ray.reload.ReloadWeights",
-        "generation_config": "vllm",  # the model folder's own sampling defaults must not leak in
-        **(CPU_ENGINE if device == "cpu" else {}),
-        **policy.engine,
-    }
-    if policy.max_model_len:
-        engine["max_model_len"] = policy.max_model_len
-    deployment: dict[str, Any] = {
-        "name": name,
-        "ray_actor_options": {"num_cpus": policy.cpus / 2},
+    first, *others = bundles(policy, device)
+    options: dict[str, Any] = {
+        "name": deployment_name(name),
+        "ray_actor_options": {"num_cpus": policy.cpus / 2, "runtime_env": {"env_vars": engine_env(device)}},
+        # The replica shares the first worker's bundle.
+        "placement_group_bundles": [{**first, "CPU": first["CPU"] + policy.cpus / 2}, *others],
+        "placement_group_strategy": "PACK",
+        "max_ongoing_requests": 10**9,  # vLLM has a queue of its own
+        "health_check_period_s": 2,  # how soon a dead replica is replaced
         "health_check_timeout_s": 120,  # an engine that is busy on a small machine is not ill
         "graceful_shutdown_timeout_s": 5,
+        "graceful_shutdown_wait_loop_s": 0.1,  # Serve looks only so often whether requests are done; its own: 2
     }
+    if policy.most_replicas > 1:
+        # By the session of a request, which is its prompt: leash_ray.policy.
+        router = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
+        options["request_router_config"] = RequestRouterConfig(request_router_class=router)
     if policy.autoscaling:
-        deployment["autoscaling_config"] = policy.autoscaling.model_dump()
+        options["autoscaling_config"] = policy.autoscaling.model_dump()
     else:
-        deployment["num_replicas"] = policy.replicas
-    options: dict[str, Any] = {"runtime_env": {"env_vars": engine_env(device)}}
-    # The replica's own share, above, is the other half of the CPUs.
-    workers = policy.tensor_parallel_size
-    bundle = {"CPU": policy.cpus / 2 / workers}
-    if device == "cpu":
-        options["accelerator_config"] = {"kind": "cpu"}
-    else:
-        bundle["GPU"] = policy.gpus
-        if policy.gpus < 1:
-            engine.setdefault("gpu_memory_utilization", round(0.9 * policy.gpus, 3))
-        if policy.accelerator_type:
-            options["accelerator_type"] = policy.accelerator_type
-    options["placement_group_config"] = {"bundles": [bundle] * workers}
-    return LLMConfig(
-        model_loading_config={"model_id": name, "model_source": model},
-        deployment_config=deployment,
-        engine_kwargs=engine,
-        **options,
-    )
-
-
-def engine_env(device: Device) -> dict[str, str]:
-    """Environment of the engine's processes."""
-    env = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "WARNING")}
-    if device == "cpu":
-        env["VLLM_CPU_KVCACHE_SPACE"] = os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
-        # vLLM would bind its threads to cores and keep one back; several engines share these cores.
-        env["VLLM_CPU_OMP_THREADS_BIND"] = os.environ.get("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-        env["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
-    return env
+        options["num_replicas"] = policy.replicas
+    return options
 
 
 def deploy(
@@ -121,32 +86,35 @@ def deploy(
     Raises:
         RunFailed: a deployment did not come up; the message has Serve's reason.
     """
-    with _quiet_imports():
-        from ray import serve
-        from ray.serve.llm import build_llm_deployment
+    from ray import serve
 
-        from leash_ray.serving import PolicyServer
+    from leash_ray.replica import Replica
 
-    for name in ("ray.serve", "ray.llm", "ray.data"):  # importing them sets their levels
+    for name in ("ray.serve", "ray.data"):  # importing them sets their levels
         logging.getLogger(name).setLevel(logging.WARNING)
     if endpoint:
         serve.start(http_options={"host": endpoint[0], "port": endpoint[1]}, logging_config=_QUIET)
     else:
         serve.start(proxy_location="Disabled", logging_config=_QUIET)
-    configs = {name: llm_config(name, policy, models[name], device) for name, policy in policies.items()}
-    served = {name: ServedPolicy(name, app_name(name, run_token)) for name in policies}
+    served = {
+        name: ServedPolicy(name, app_name(name, run_token), replicas=policy.most_replicas)
+        for name, policy in policies.items()
+    }
     targets = [
         serve.RunTarget(
-            target=build_llm_deployment(config, name_prefix="PolicyServer:", deployment_cls=PolicyServer),
+            target=serve.deployment(Replica, **deployment_options(name, policy, device)).bind(
+                name, policy, models[name], device
+            ),
             name=served[name].app,
             route_prefix=None,
             logging_config=_QUIET,
         )
-        for name, config in configs.items()
+        for name, policy in policies.items()
     ]
     try:
         serve.run_many(targets)
         if endpoint:
+            configs = {name: llm_config(name, policy, models[name], device) for name, policy in policies.items()}
             _open_endpoint(configs, served, run_token)
     except RuntimeError as e:
         raise RunFailed(f"a policy did not start: {_reason([s.app for s in served.values()])}") from e
@@ -169,8 +137,10 @@ _QUIET = {"log_level": "WARNING", "enable_access_log": False}
 def _open_endpoint(configs: Mapping[str, Any], served: Mapping[str, ServedPolicy], run_token: str) -> None:
     """An OpenAI ingress in front of the deployments that already run."""
     from ray import serve
-    from ray.llm._internal.serve.core.configs.openai_api_models import to_model_metadata
-    from ray.serve.llm.ingress import OpenAiIngress, make_fastapi_ingress
+
+    with _quiet_imports():
+        from ray.llm._internal.serve.core.configs.openai_api_models import to_model_metadata
+        from ray.serve.llm.ingress import OpenAiIngress, make_fastapi_ingress
 
     options = OpenAiIngress.get_deployment_options(list(configs.values()))
     options["ray_actor_options"] = {**options.get("ray_actor_options", {}), "num_cpus": 0.1}
@@ -216,6 +186,8 @@ def stop(names: Iterable[str], run_token: str) -> None:
     """Take these policies of the run down, and its endpoint; whatever else the cluster's Serve runs stays."""
     from ray import serve
 
-    for name in (ENDPOINT, *names):
-        with contextlib.suppress(Exception):  # on the way out: nothing left to save
-            serve.delete(app_name(name, run_token))
+    names = (ENDPOINT, *names)
+    for wait in (False, True):  # all are on their way down before one is waited for
+        for name in names:
+            with contextlib.suppress(Exception):  # on the way out: nothing left to save
+                serve.delete(app_name(name, run_token), _blocking=wait)

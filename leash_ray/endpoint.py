@@ -23,7 +23,7 @@ def serve_forever(config: RunConfig, host: str, port: int, run: Path | None, say
         UsageError: the port is in use, a model is missing, or the policies do not fit the cluster.
         RunFailed: they did not start, or nothing listens at the port.
     """
-    from leash_ray.session import policy_claims
+    from leash_ray.claims import policy_claims
 
     check_port(host, port)
     models = {name: resolve_model(p.model) for name, p in config.policies.items() if p.model}

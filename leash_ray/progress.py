@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from leash_ray.rates import RecentRate
 from leash_ray.types import Verdict
 
 EVERY_S = 5.0
+LOG_EVERY_S = 2.0
 
 
 class Counts(Protocol):
@@ -21,79 +23,114 @@ class Counts(Protocol):
     decided: set[tuple[str, str]]
     n_held: Counter[str]
     n_left: Counter[str]
+    dead: Counter[str]
     end: int
 
 
+Numbers = dict[str, float | None]
+
+
 class Progress:
-    """Completions of each policy, as a line for each now and then.
+    """Completions of each policy, as a line for each now and then, and as numbers for whoever keeps them.
+
+    Rates, and the time left that follows from them, are of about the last minute (:mod:`leash_ray.rates`).
 
     Args:
         counts: is looked at, never changed.
+        policies: which are told of.
         say: takes a line.
+        log: takes the numbers of each policy, at most every ``LOG_EVERY_S`` seconds.
     """
 
-    def __init__(self, counts: Counts, say: Callable[[str], None]):
-        self._counts, self._say = counts, say
+    def __init__(
+        self,
+        counts: Counts,
+        policies: Sequence[str],
+        say: Callable[[str], None],
+        log: Callable[[Mapping[str, Numbers]], None] = lambda numbers: None,
+    ):
+        self._counts, self._policies, self._say, self._log = counts, tuple(policies), say, log
         self._problems = Counter(policy for policy, _ in counts.pairs)
-        self._new: Counter[str] = Counter()
-        self._tokens: Counter[str] = Counter()
+        now_s = time.monotonic()
+        self._new = {policy: RecentRate(now_s) for policy in policies}
+        self._tokens = {policy: RecentRate(now_s) for policy in policies}
         self._correct: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
-        self._started_s = self._said_s = time.monotonic()
-
-    @property
-    def n_completions(self) -> int:
-        """That are there, of all policies."""
-        return self._counts.n_held.total()
+        self._started_s = self._said_s = now_s
+        self._logged_s = -LOG_EVERY_S
+        self._logged: Mapping[str, Numbers] = {}
 
     def add(self, made: Mapping[str, Any]) -> None:
         """Take note of one shard that ``counts`` has counted; now and then, say a line for each policy."""
-        policy = made["policy"]
-        self._new[policy] += made["completions"]
-        self._tokens[policy] += made["tokens"]
+        policy, now_s = made["policy"], time.monotonic()
+        self._new[policy].add(now_s, made["completions"])
+        self._tokens[policy].add(now_s, made["tokens"])
         self._correct[policy] += made[Verdict.CORRECT]
         self._errors[policy] += made[Verdict.ERROR]
-        if time.monotonic() - self._said_s >= EVERY_S:
-            self._said_s = time.monotonic()
-            for policy in self._problems:
+        if now_s - self._said_s >= EVERY_S:
+            self._said_s = now_s
+            for policy in self._policies:
                 self._say(self.line(policy))
+        if now_s - self._logged_s >= LOG_EVERY_S:
+            self.log()
 
-    @property
-    def _elapsed_s(self) -> float:
-        return max(1e-9, time.monotonic() - self._started_s)
+    def log(self) -> None:
+        """Hand over the numbers as they are now, unless the last ones still hold."""
+        self._logged_s = time.monotonic()
+        numbers = {policy: self.numbers(policy) for policy in self._policies}
+        counted = ("completions", "dead_letters")
+        if any(numbers[p][key] != self._logged.get(p, {}).get(key) for p in numbers for key in counted):
+            self._logged = numbers
+            self._log(numbers)
 
     def _decided_share(self, policy: str) -> float:
         return sum(name == policy for name, _ in self._counts.decided) / max(1, self._problems[policy])
 
+    def _left_s(self, policy: str, now_s: float) -> float | None:
+        """Seconds until the current round is drawn; None: not known yet."""
+        left, rate = self._counts.n_left[policy], self._new[policy].per_s(now_s)
+        return 0.0 if not left else left / rate if rate else None
+
     def line(self, policy: str) -> str:
         """Of one policy. The time left is that of the current round: how many problems need another is not known."""
-        held, left, new = self._counts.n_held[policy], self._counts.n_left[policy], self._new[policy]
+        now_s = time.monotonic()
+        new, left_s, dead = self._new[policy].total, self._left_s(policy, now_s), self._counts.dead[policy]
         correct = f" ({self._correct[policy] / new:.0%} of the new ones correct)" if new else ""
-        left_s = f"{left * self._elapsed_s / new:.0f} s left" if new else f"{left:,} left"
         return (
-            f"  {policy}: {held:,} samples{correct}, {self._tokens[policy] / self._elapsed_s:,.0f} tokens/s, "
+            f"  {policy}: {self._counts.n_held[policy]:,} samples{correct}, "
+            f"{self._tokens[policy].per_s(now_s):,.0f} tokens/s, "
             f"{self._decided_share(policy):.0%} of {self._problems[policy]} problems done; up to "
-            f"{self._counts.end:,} samples a problem: {left_s}"
+            f"{self._counts.end:,} samples a problem: "
+            + (f"{self._counts.n_left[policy]:,} left" if left_s is None else f"{left_s:.0f} s left")
+            + (f"; {dead:,} could not be had" if dead else "")
         )
 
-    def metrics(self) -> dict[str, float]:
-        """Counts and rates so far, for the monitor."""
-        found: dict[str, float] = {"tokens_per_s": self._tokens.total() / self._elapsed_s}
-        for name in self._problems:
-            found[f"{name}/completions"] = self._counts.n_held[name]
-            found[f"{name}/decided_share"] = self._decided_share(name)
-            found[f"{name}/tokens_per_s"] = self._tokens[name] / self._elapsed_s
-            if self._new[name]:
-                found[f"{name}/correct_share"] = self._correct[name] / self._new[name]
-                found[f"{name}/verifier_errors"] = self._errors[name]
-        return found
+    def numbers(self, policy: str) -> Numbers:
+        """Of one policy: ``completions`` that are there; ``tokens`` drawn since the start of this command and
+        ``tokens_per_s`` of late; ``decided_share`` of the problems, ``seconds_left`` of the current round (None: not
+        known), ``round_end`` (samples a problem that it goes up to); ``dead_letters`` (completions); of the new
+        completions ``correct_share`` (None: there are none) and ``verifier_errors``."""
+        now_s = time.monotonic()
+        new = self._new[policy].total
+        return {
+            "completions": self._counts.n_held[policy],
+            "tokens": self._tokens[policy].total,
+            "tokens_per_s": self._tokens[policy].per_s(now_s),
+            "decided_share": self._decided_share(policy),
+            "seconds_left": self._left_s(policy, now_s),
+            "round_end": self._counts.end,
+            "dead_letters": self._counts.dead[policy],
+            "correct_share": self._correct[policy] / new if new else None,
+            "verifier_errors": self._errors[policy],
+        }
 
     def summary(self) -> str:
-        """One line for the end."""
+        """One line for the end; its rate is that of the whole time."""
+        elapsed_s = max(1e-9, time.monotonic() - self._started_s)
+        new, tokens = (sum(rate.total for rate in rates.values()) for rates in (self._new, self._tokens))
         return (
-            f"sampled {self._new.total():,} completions, {self._tokens.total():,} tokens in "
-            f"{self._elapsed_s:.0f} s ({self._tokens.total() / self._elapsed_s:,.0f} tokens/s); "
-            f"{self._errors.total():,} could not be verified"
+            f"sampled {new:,} completions of {' and '.join(self._policies)}, {tokens:,} tokens in {elapsed_s:.0f} s "
+            f"({tokens / elapsed_s:,.0f} tokens/s); {self._errors.total():,} could not be verified"
         )
 
 

@@ -2,45 +2,65 @@
 
 The deployment answers OpenAI requests like any ``LLMServer``; :meth:`PolicyServer.sample` is the path that
 leash_ray itself takes, since one reply of arrays a request costs less than one response object a token.
-Only replicas and the driver that deploys them import this module: it imports vLLM.
+Only replicas import this module: it imports vLLM.
 """
 
 import asyncio
+import contextlib
 import copy
+import os
+import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
+from ray import serve
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from ray.serve.llm.deployment import LLMServer
+from vllm.platforms import current_platform
+from vllm.v1.engine.exceptions import EngineDeadError
 
+from leash_ray.cluster import Device
+from leash_ray.config import PolicyConfig
+from leash_ray.engine import llm_config
+from leash_ray.forking import forked
 from leash_ray.types import CompletionBatch, SampleRequest, SamplingParams
 
 
-class InProcessWorkerEngine(VLLMEngine):
-    """On CPU with one worker, that worker runs inside vLLM's engine process.
+class PolicyEngine(VLLMEngine):
+    """vLLM as ray.serve.llm starts it, less the processes that a model in a local folder, or a CPU, does not need."""
 
-    ray.serve.llm asks for vLLM's multiprocess executor on CPU, which costs one more process (memory,
-    start-up, a hop a step) for nothing when tensor_parallel_size is 1.
-    """
+    async def start(self) -> None:
+        """Start the engine."""
+        callback = self.llm_config.get_or_create_callback()
+        if Path(self.llm_config.model_loading_config.model_source).is_dir():
+            # Ray would start a process on every node, and import vLLM there, to find nothing to download.
+            callback.ctx.run_init_node = False
+        await super().start()
 
     def _start_async_llm_engine(self, vllm_engine_args: Any, vllm_engine_config: Any, placement_group: Any) -> Any:
         parallel = vllm_engine_config.parallel_config
         if parallel.distributed_executor_backend == "mp" and parallel.world_size == 1:
+            # The one worker runs inside vLLM's engine process: ray.serve.llm asks for one more process (memory, start,
+            # a hop a step).
             parallel.distributed_executor_backend = "uni"
-        return super()._start_async_llm_engine(vllm_engine_args, vllm_engine_config, placement_group)
+        with forked() if current_platform.is_cpu() else contextlib.nullcontext():
+            return super()._start_async_llm_engine(vllm_engine_args, vllm_engine_config, placement_group)
 
 
 class PolicyServer(LLMServer):
     """One replica of a policy. Its version counts the weight syncs that it has taken (0: as loaded)."""
 
-    _default_engine_cls = InProcessWorkerEngine
+    _default_engine_cls = PolicyEngine
 
-    async def __init__(self, llm_config: Any, **kwargs: Any):  # type: ignore[misc]  # as ray.serve.llm's
-        await super().__init__(llm_config, **kwargs)
+    async def __init__(self, name: str, policy: PolicyConfig, model: str, device: Device):  # type: ignore[misc]
+        # asynchronous as ray.serve.llm's own
+        await super().__init__(llm_config(name, policy, model, device))
         self._version = 0
+        self._replica = serve.get_replica_context().replica_id.unique_id
         self._in_flight = 0
         self._idle = asyncio.Condition()
         self._syncing = False
@@ -77,7 +97,7 @@ class PolicyServer(LLMServer):
                 self._idle.notify_all()
 
     async def _sample_one(self, request: SampleRequest, params: SamplingParams, version: int) -> CompletionBatch:
-        from vllm.exceptions import VLLMClientError
+        from vllm.exceptions import VLLMClientError, VLLMError
         from vllm.sampling_params import RequestOutputKind
         from vllm.sampling_params import SamplingParams as VllmParams
 
@@ -100,6 +120,10 @@ class PolicyServer(LLMServer):
                 final = output
         except VLLMClientError as e:  # the request's own fault: callers need not import vLLM to be told
             raise ValueError(str(e)) from None
+        except EngineDeadError:
+            _leave()
+        except VLLMError as e:
+            raise RuntimeError(f"vLLM: {e.__cause__ or str(e) or type(e).__name__}") from None
         assert final is not None and len(final.outputs) == request.n
         outputs = sorted(final.outputs, key=lambda o: o.index)
         if any(o.finish_reason not in ("stop", "length") for o in outputs):
@@ -115,7 +139,15 @@ class PolicyServer(LLMServer):
             texts=texts,
             finish_reasons=[o.finish_reason for o in outputs],
             version=version,
+            replica=self._replica,
         )
+
+    async def check_health(self) -> None:
+        """A replica whose engine is dead leaves: Serve would wait for three checks to fail."""
+        try:
+            await super().check_health()
+        except EngineDeadError:
+            _leave()
 
     async def load_weights(self, path: str, version: int) -> int:
         """Take the weights of the Hugging Face folder ``path`` in place, and call them ``version``.
@@ -132,6 +164,8 @@ class PolicyServer(LLMServer):
             if not await self.engine._engine_client.reset_prefix_cache():
                 raise RuntimeError("vLLM kept keys and values of the old weights")
             self._version = version
+        except EngineDeadError:
+            _leave()
         finally:
             async with self._idle:
                 self._syncing = False
@@ -146,6 +180,12 @@ class PolicyServer(LLMServer):
         """Number of tokens of each prompt, as :meth:`sample` tokenizes it."""
         tokenizer = self.engine._engine_client.get_tokenizer()
         return [len(ids) for ids in tokenizer(list(prompts))["input_ids"]]
+
+
+def _leave() -> NoReturn:
+    """End this process at once: its callers are told that it is gone, and Serve starts another."""
+    print("vLLM's engine process is dead: this replica leaves", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def _sampled_logprobs(logprobs: Any) -> list[float]:

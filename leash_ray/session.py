@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from leash_ray import cluster
+from leash_ray.claims import claims
 from leash_ray.cluster import Device
 from leash_ray.config import RunConfig
 from leash_ray.config_file import differences
@@ -28,6 +29,7 @@ from leash_ray.verify.settings import VerifyConfig
 MAY_CHANGE = (
     *("name", "monitor", "ray", "verify", "measure", "zeta"),
     *("sampling.in_flight", "sampling.samples_per_shard", "sampling.max_tries", "sampling.max_dead_share"),
+    "sampling.concurrent",
     *("train.cpus_per_worker", "train.gpus_per_worker", "train.keep_checkpoints"),
 )
 MAY_CHANGE_OF_A_POLICY = ("cpus", "gpus", "accelerator_type", "replicas", "autoscaling", "tensor_parallel_size")
@@ -70,11 +72,15 @@ class Session:
         return self._verifier
 
     def serve(self, models: Mapping[str, str], training: bool) -> dict[str, ServedPolicy]:
-        """Deploy the policies of ``models`` that are not up yet, after checking that all fits at once."""
+        """Deploy the policies of ``models`` that are not up yet, after checking that all fits at once.
+
+        With ``sampling.concurrent: false``, what else is up is taken down first.
+        """
         wanted = {name: model for name, model in models.items() if name not in self._policies}
+        if not self.config.sampling.concurrent:
+            self.take_down([name for name in self._policies if name not in models])
         if wanted:
-            asked = claims(self.config, [*self._policies, *wanted], self.device, training)
-            line = cluster.require(asked, wait=self.config.ray.wait_for_nodes)
+            line = self.require([*self._policies, *wanted], training)
             cluster.require_shared(self.run.path)
             self.say(f"{line}; starting {' and '.join(wanted)} on Ray Serve (about a minute on a laptop)")
             started_s = time.monotonic()
@@ -84,6 +90,23 @@ class Session:
             self._policies |= deploy(policies, wanted, self.device, self.run_token)
             self.say(f"serving {', '.join(wanted)} after {time.monotonic() - started_s:.0f} s")
         return {name: self._policies[name] for name in models}
+
+    def require(self, policies: Sequence[str], training: bool) -> str:
+        """Check that the command with these policies up fits the cluster; a line that says what it asks.
+
+        Raises:
+            UsageError: it does not.
+        """
+        hint = "or set sampling.concurrent: false, which serves one policy after another" if len(policies) > 1 else ""
+        asked = claims(self.config, policies, self.device, training)
+        return cluster.require(asked, wait=self.config.ray.wait_for_nodes, hint=hint)
+
+    def take_down(self, policies: Sequence[str]) -> None:
+        """Take policies down: their replicas, engines and what those held of the cluster and its memory are gone."""
+        if policies:
+            self.say(f"taking down {' and '.join(policies)}")
+            stop_serving(policies, self.run_token)
+            self._policies = {name: policy for name, policy in self._policies.items() if name not in policies}
 
     def remember(self, problems: list[Problem]) -> None:
         """Let the verifiers know what the run's stored completions have shown already."""
@@ -126,32 +149,6 @@ def verify_settings(config: RunConfig, run: RunDir) -> VerifyConfig:
         return config.verify
     kept = judge.model_copy(update={"replies": str(run.path.absolute() / "judge")})
     return config.verify.model_copy(update={"judge": kept})
-
-
-def policy_claims(config: RunConfig, policies: Sequence[str], device: Device) -> list[cluster.Claim]:
-    """What the replicas of these policies hold of the cluster."""
-    held = []
-    for name in policies:
-        policy = config.policies[name]
-        replicas = policy.autoscaling.max_replicas if policy.autoscaling else policy.replicas
-        gpus = replicas * policy.tensor_parallel_size * policy.gpus if device == "gpu" else 0
-        held.append(cluster.Claim(f"{replicas} x {name}", replicas * policy.cpus, gpus))
-    return held
-
-
-def claims(config: RunConfig, policies: Sequence[str], device: Device, training: bool) -> list[cluster.Claim]:
-    """What the command holds of the cluster while it runs."""
-    held = policy_claims(config, policies, device)
-    held.append(cluster.Claim("verifiers", config.verify.actors * config.verify.cpus))
-    if training and config.train:
-        workers = config.train.workers
-        gpus = workers * config.train.gpus_per_worker if device == "gpu" else 0
-        held.append(cluster.Claim(f"{workers} x trainer", workers * config.train.cpus_per_worker, gpus))
-    else:
-        from leash_ray.sampling.stream import SAMPLING_CPUS
-
-        held.append(cluster.Claim("sampling tasks", SAMPLING_CPUS * config.sampling.in_flight * len(policies)))
-    return held
 
 
 def models_of(config: RunConfig) -> dict[str, str]:

@@ -106,10 +106,13 @@ def reduce_run(
 
     from leash_ray.measure.measuring import measuring_of
     from leash_ray.problems_file import read_problems
+    from leash_ray.scoring.cut import cut_json, is_cut
 
     measuring = measuring_of(config.measure, zeta, read_problems(run.problems_parquet))
     estimates = _estimates([run.completions], base, trained, measuring, [*_scores_of(run), *scores])
     support = estimates.to_json()
+    if is_cut(config.sampling.params) and (cut := cut_json(parquet_files(run.completions))):
+        support["cut"] = cut
     with atomic_path(run.per_problem_parquet) as tmp:
         pq.write_table(estimates.per_problem, tmp)
     write_json(run.support_json, support)
@@ -196,14 +199,14 @@ def report(run: RunDir) -> Path:
 
 def whole(config: RunConfig, path: Path, resume: bool, say: Say) -> tuple[dict[str, Any], Path]:
     """Train (where the config has a train section), sample, reduce, report. Returns the estimates and the page."""
-    from leash_ray.sampling.stage import is_sampled
-
     run = open_run(config, path, resume)
     with session(config, run, say) as current:
         if config.train and config.policies[config.trained].model is None:
-            models = models_of(config)
-            if not (run.stage_done("train") and is_sampled(config, run)):
-                current.serve(models, training=not run.stage_done("train"))
+            if not run.stage_done("train"):
+                if config.sampling.concurrent:
+                    current.serve(models_of(config), training=True)  # start both at once
+                else:
+                    current.require([config.base], training=False)  # refused before training, not after
             train(current)
         sample(current)
         current.close()  # the reducers get the machine to themselves

@@ -114,6 +114,8 @@ class CompletionBatch:
     """``stop`` or ``length``, one a completion."""
     version: int
     """The policy's version (weight syncs so far) when the request began."""
+    replica: str = ""
+    """Which of the policy's replicas drew them."""
 
     def __len__(self) -> int:
         return len(self.texts)

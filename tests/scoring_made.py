@@ -46,8 +46,10 @@ def _network(model: str) -> Any:
 
 
 @torch.inference_mode()
-def drawn(model: str, prompt: str, n: int, temperature: float, seed: int = 0) -> list[tuple[list[int], float]]:
-    """(token ids, Σ ln p at that temperature) of n completions; some end at the length limit."""
+def drawn(
+    model: str, prompt: str, n: int, temperature: float, seed: int = 0, top_p: float = 1.0
+) -> list[tuple[list[int], float]]:
+    """(token ids, Σ ln p at that temperature, of what top_p leaves) of n completions; some end at the length limit."""
     network = _network(model)
     prompt_ids = AutoTokenizer.from_pretrained(BASE)(prompt)["input_ids"]
     generator = torch.Generator().manual_seed(seed)
@@ -55,6 +57,10 @@ def drawn(model: str, prompt: str, n: int, temperature: float, seed: int = 0) ->
     nats = torch.zeros(n, MAX_TOKENS, dtype=torch.float64)
     for step in range(MAX_TOKENS):
         logp = torch.log_softmax(network(input_ids=ids).logits[:, -1].double() / temperature, dim=-1)
+        if top_p < 1:
+            p, order = logp.exp().sort(dim=-1, descending=True)
+            before = p.cumsum(dim=-1) - p  # of the more likely ones: while that is below top_p, a token is kept
+            logp = torch.log_softmax(logp.masked_fill((before >= top_p).gather(-1, order.argsort()), -torch.inf), -1)
         token = torch.multinomial(logp.exp(), 1, generator=generator)
         nats[:, step] = logp.gather(-1, token)[:, 0]
         ids = torch.cat([ids, token], dim=1)
@@ -63,6 +69,22 @@ def drawn(model: str, prompt: str, n: int, temperature: float, seed: int = 0) ->
         end = row.index(EOS) + 1 if EOS in row else MAX_TOKENS
         found.append((row[:end], float(own[:end].sum())))
     return found
+
+
+@torch.inference_mode()
+def probabilities(model: str, prompt: str, ids: Sequence[int], temperature: float) -> np.ndarray:
+    """[T, V] of each step of a completion, in float64."""
+    network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float64)
+    asked = AutoTokenizer.from_pretrained(BASE)(prompt)["input_ids"]
+    logits = network(input_ids=torch.tensor([[*asked, *ids]])).logits[0, len(asked) - 1 : -1]
+    return torch.softmax(logits / temperature, dim=-1).numpy()
+
+
+def kept_shares(p_TV: np.ndarray, top_p: float) -> np.ndarray:
+    """[T]: what the fewest tokens that reach top_p have together."""
+    descending = np.sort(p_TV, axis=-1)[:, ::-1]
+    n_kept = 1 + (np.cumsum(descending, axis=-1) < top_p).sum(axis=-1)
+    return np.array([row[:n].sum() for row, n in zip(descending, n_kept, strict=True)])
 
 
 def table_of(policy: str, completions: Mapping[str, Sequence[tuple[list[int], float]]]) -> pa.Table:

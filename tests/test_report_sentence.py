@@ -155,7 +155,10 @@ def test_cautions() -> None:
         "problems that lack judged completions of a policy were left out",
         "pass@k is undefined at k = 512: some problems have fewer samples.",
     ]
-    assert "top_p 0.95, top_k 20" in cautions[2]
+    assert "top_p 0.95, top_k 20" in cautions[2] and "`leash score` says how much" in cautions[2]
+    shares = {"base": {"share": 0.018, "nats_a_token": 0.0182}, "trained": {"share": 0.0004}}
+    measured_cut = answer({**table, "cut": shares}, {"top_p": 0.95}).cautions[2]
+    assert measured_cut.endswith("It took 1.8% of base's and 0.04% of trained's probability at a token.")
     assert "3 of trained" in cautions[3]
     assert "2 have the base's only, 0 the trained policy's only, 0 neither" in cautions[4]
 

@@ -7,6 +7,7 @@ import pytest
 from scripted_sampling import IDS, PROBLEMS, SaysYes, Scripted, drawing, maker, rounds_of, rows_in
 
 from leash_ray.errors import RunFailed, UsageError
+from leash_ray.policy import DeadlyRequest, RequestFailed
 from leash_ray.sampling import dead_letters
 from leash_ray.sampling.budget import Design
 from leash_ray.sampling.dead_letters import DeadLetter
@@ -83,18 +84,20 @@ def test_too_many_stop_the_run_with_the_reason_and_it_goes_on_later(tmp_path: Pa
     assert n_there > 0 and sum(r.n for r in policy.requests) == 24 - n_there
 
 
-def test_a_policy_that_is_gone_stops_the_run_and_one_that_answers_does_not(tmp_path: Path) -> None:
-    class Gone(Scripted):
-        def describe(self) -> dict[str, Any]:
-            raise RuntimeError("no replica")
+def test_a_policy_that_is_gone_stops_the_run(tmp_path: Path) -> None:
+    gone = RunFailed("policy 'base' could not be sampled: no replica took it")
+    with pytest.raises(RunFailed, match="no replica took it"):
+        run(tmp_path / "c", Scripted(fails=lambda request: gone))
+    assert not (tmp_path / "dead_letters.jsonl").exists()
 
-    failure = RunFailed("policy 'base' could not be sampled: the engine died")
-    with pytest.raises(RunFailed, match="the engine died"):
-        run(tmp_path / "a" / "c", Gone(fails=lambda request: failure))
-    policy = Scripted(fails=fails_on(BAD, failure))
-    run(tmp_path / "b" / "c", policy)
-    (letter,) = dead_letters.read(tmp_path / "b" / "dead_letters.jsonl")
-    assert (letter.reason, letter.tries) == (str(failure), 1)  # the policy itself has tried for minutes
+
+@pytest.mark.parametrize(("error", "tries"), [(RequestFailed("no"), 3), (DeadlyRequest("4 died"), 1)])
+def test_a_policy_that_answers_others_does_not(tmp_path: Path, error: Exception, tries: int) -> None:
+    policy = Scripted(fails=fails_on(BAD, error))
+    run(tmp_path / "c", policy)
+    (letter,) = dead_letters.read(tmp_path / "dead_letters.jsonl")
+    assert (letter.problem_id, letter.reason, letter.tries) == (BAD.id, str(error), tries)
+    assert len([r for r in policy.requests if r.prompt == BAD.prompt]) == 1 + tries  # with the others, then alone
 
 
 @pytest.mark.parametrize("error", [UsageError("no judge is set up"), OSError(28, "No space left on device")])

@@ -197,6 +197,23 @@ def test_more_problems_and_another_policy_draw_only_what_is_missing(tmp_path: Pa
     assert len(rows) == 3 * 6 * 8 and first.items() <= rows.items()
 
 
+def test_policies_one_after_another_draw_the_same_and_one_s_dead_letters_are_its_own(tmp_path: Path) -> None:
+    draw_all(tmp_path / "a" / "c", ROUNDS)
+    bad = PROBLEMS[0].prompt
+    fails = Scripted(CHANCE, lambda request: ValueError("no") if request.prompt == bad else None)
+    policies = {"base": fails, "trained": Scripted(CHANCE)}
+    folder = tmp_path / "b" / "c"
+    rounds = rounds_of(folder, ROUNDS, max_dead_share=0.5)
+    seen: list[set[str]] = []
+    for policy in policies:
+        made = list(rounds.run(drawing(maker(folder, policies)), [policy]))
+        seen.append({row["policy"] for row in made})
+        assert rounds.gaps([policy]) == [] and set(rounds.n_left) == {policy}
+    assert seen == [{"base"}, {"trained"}] and dict(rounds.dead) == {"base": 2}
+    rows = rows_in(tmp_path / "a" / "c")
+    assert rows_in(folder) == {key: row for key, row in rows.items() if key[:2] != ("base", IDS[0])}
+
+
 def test_counts_of_a_round(tmp_path: Path) -> None:
     policies = {"base": Scripted({}), "trained": Scripted({p.prompt: 0.0 for p in PROBLEMS})}
     policies["base"].chance = {p.prompt: 1.0 for p in PROBLEMS}

@@ -8,14 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from scoring_made import BASE, PROBLEMS, drawn, other_model, table_of
+from scoring_made import BASE, PROBLEMS, drawn, kept_shares, other_model, probabilities, table_of
 from transformers import AutoTokenizer
 
 from leash_ray.errors import UsageError
+from leash_ray.scoring.cut import SCORED, cut_json
 from leash_ray.scoring.scorer import Scorer
 from leash_ray.scoring.table import ScoresTable
 from leash_ray.scoring.texts import Text
-from leash_ray.scoring.unit import SCORED, Unit, UnitScorer, is_filled
+from leash_ray.scoring.unit import Unit, UnitScorer, is_filled
 from leash_ray.types import SamplingParams
 
 FIRST, _, SECOND = PROBLEMS
@@ -128,14 +129,60 @@ def test_another_model_s_completions_are_refused_before_anything_is_written(
     assert pq.read_table(shard)["entropy_sum"].null_count == 0
 
 
-def test_what_truncated_sampling_stored_is_not_compared(scorer: Scorer, completions: pa.Table, tmp_path: Path) -> None:
-    """Its ln p is of what was left of the distribution; the entropy is the whole distribution's all the same."""
-    whole, cut = (written(tmp_path / name, completions) for name in ("whole.parquet", "cut.parquet"))
-    units(scorer, tmp_path).score(Unit(str(whole), "base", True))
-    sampling = SamplingParams(temperature=0.8, top_p=0.9)
-    tally = units(scorer, tmp_path, sampling=sampling).score(Unit(str(cut), "base", True))
-    assert tally.gap_tokens == 0
-    assert pq.read_table(cut)["entropy_sum"].equals(pq.read_table(whole)["entropy_sum"])
+def test_how_much_top_p_cut(scorer: Scorer, tmp_path: Path) -> None:
+    """Against the whole distribution at each step, in float64. Entropies are the whole distribution's all the same."""
+    temperature, top_p = 0.8, 0.7
+    own = {p.id: drawn(BASE, p.prompt, 8, temperature, top_p=top_p) for p in (FIRST, SECOND)}
+    shard = written(tmp_path / "cut.parquet", table_of("base", own))
+    sampling = SamplingParams(temperature=temperature, top_p=top_p)
+    tally = units(scorer, tmp_path, sampling=sampling).score(Unit(str(shard), "base", True))
+    kept, entropies = [], []
+    prompts = {p.id: p.prompt for p in PROBLEMS}
+    for problem, completions in own.items():
+        for ids, _ in completions:
+            p_TV = probabilities(BASE, prompts[problem], ids, temperature)
+            kept += list(kept_shares(p_TV, top_p))
+            entropies.append(-(p_TV * np.log(p_TV)).sum())
+    assert tally.cut_tokens == len(kept) and tally.gap_tokens == 0
+    assert tally.cut_a_token == pytest.approx(-np.log(kept).mean(), abs=1e-5)
+    assert 0.01 < tally.cut_a_token < -np.log(top_p)
+    assert pq.read_table(shard)["entropy_sum"].to_pylist() == pytest.approx(entropies, abs=1e-3)
+    assert is_filled(pq.read_schema(shard).metadata, "base", "model", temperature)
+    found = cut_json([shard, written(tmp_path / "unscored.parquet", table_of("other", own))])
+    assert found == {
+        "base": {
+            "nats_a_token": tally.cut_a_token,
+            "share": pytest.approx(1 - np.exp(np.log(kept).mean()), abs=1e-5),
+            "n_tokens": len(kept),
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("sampling", "refused"),
+    [
+        (SamplingParams(temperature=0.8, top_p=0.9), True),  # not more than -ln 0.9 can have been cut
+        (SamplingParams(temperature=0.8, top_p=0.3), False),
+        (SamplingParams(temperature=0.8, top_k=2), False),  # anything can
+    ],
+)
+def test_a_cut_that_is_larger_than_top_p_allows_is_another_model_s(
+    scorer: Scorer, tmp_path: Path, sampling: SamplingParams, refused: bool
+) -> None:
+    own = drawn(BASE, FIRST.prompt, 8, 0.8)
+    more = [(ids, nats + 0.5 * len(ids)) for ids, nats in own]
+    shard = written(tmp_path / "shard.parquet", table_of("base", {FIRST.id: more}))
+    unit, scoring = Unit(str(shard), "base", True), units(scorer, tmp_path, sampling=sampling)
+    if refused:
+        with pytest.raises(
+            UsageError, match=r"differs from the stored by 0\.39 nats a token more than the cut explains"
+        ):
+            scoring.score(unit)
+    else:
+        assert scoring.score(unit).cut_a_token == pytest.approx(0.5, abs=1e-4)
+    less = written(tmp_path / "less.parquet", table_of("base", {FIRST.id: [(i, n - 0.5 * len(i)) for i, n in own]}))
+    with pytest.raises(UsageError, match=r"by 0\.5 nats a token more than the cut explains"):
+        scoring.score(Unit(str(less), "base", True))
 
 
 def test_scores_and_entropies_have_their_own_temperatures(

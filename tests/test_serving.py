@@ -1,5 +1,7 @@
 """The served policy (real Ray Serve, real vLLM): its samples, its log-probabilities, its weights."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,9 @@ import torch
 from scipy.stats import binomtest, chi2_contingency, chisquare
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from leash_ray.deploy import check_port, llm_config, resolve_model
+from leash_ray.config import AutoscalingConfig, PolicyConfig
+from leash_ray.deploy import check_port, deployment_options, resolve_model
+from leash_ray.engine import llm_config
 from leash_ray.errors import UsageError
 from leash_ray.policy import ServedPolicy
 from leash_ray.seeds import stream_seed
@@ -174,8 +178,6 @@ def test_prompts_longer_than_the_context_are_refused_before_sampling(served: Ser
 
 def test_gpu_deployments_are_configured_without_a_gpu() -> None:
     """What a GPU cluster would be asked for: tensor parallel workers, autoscaling, the engine's arguments."""
-    from leash_ray.config import AutoscalingConfig, PolicyConfig
-
     policy = PolicyConfig(
         model="owner/name",
         dtype="bfloat16",
@@ -187,10 +189,43 @@ def test_gpu_deployments_are_configured_without_a_gpu() -> None:
     config = llm_config("trained", policy, "owner/name", "gpu")
     assert config.engine_kwargs["tensor_parallel_size"] == 2
     assert config.engine_kwargs["gpu_memory_utilization"] == 0.8
-    assert config.deployment_config["autoscaling_config"]["max_replicas"] == 4
+    assert deployment_options("trained", policy, "gpu")["autoscaling_config"]["max_replicas"] == 4
     engine = config.get_engine_config()
     assert [bundle["GPU"] for bundle in engine.placement_bundles] == [1, 1]
     assert engine.get_initialization_kwargs()["distributed_executor_backend"] == "ray"
+
+
+@pytest.mark.parametrize(
+    ("device", "policy"),
+    [
+        ("cpu", PolicyConfig(model="owner/name", cpus=0.5)),
+        ("gpu", PolicyConfig(model="owner/name", gpus=0.5, replicas=3)),
+        ("gpu", PolicyConfig(model="owner/name", tensor_parallel_size=2, cpus=2, accelerator_type="A10G")),
+    ],
+)
+def test_a_replica_claims_what_ray_serve_llm_would_claim_for_it(device: str, policy: PolicyConfig) -> None:
+    """The driver works that out by itself, since asking ray.serve.llm would import vLLM."""
+    from ray.serve.llm.deployment import LLMServer
+
+    ours = deployment_options("base", policy, device)
+    config = llm_config("base", policy, "owner/name", device)
+    config.deployment_config = {"ray_actor_options": {"num_cpus": policy.cpus / 2}}
+    theirs = LLMServer.get_deployment_options(config)
+    without_zeros = [{k: v for k, v in b.items() if v} for b in theirs["placement_group_bundles"]]
+    assert ours["placement_group_bundles"] == without_zeros
+    assert ours["placement_group_strategy"] == theirs["placement_group_strategy"]
+    mine, its = (o["ray_actor_options"]["runtime_env"]["env_vars"] for o in (ours, theirs))
+    assert mine.items() <= its.items()
+
+
+def test_the_driver_imports_neither_vllm_nor_torch() -> None:
+    """It would take ten seconds of every start."""
+    code = (
+        "import sys, leash_ray.deploy, leash_ray.replica, leash_ray.session, leash_ray.sampling.stage\n"
+        "found = {'vllm', 'torch', 'transformers'} & set(sys.modules)\n"
+        "assert not found, found"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_taken_port_is_refused() -> None:

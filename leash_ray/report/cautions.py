@@ -4,7 +4,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from leash_ray.report.decide import reach
-from leash_ray.report.read import ROLES, Support, branch, curve, cuts, errors, has_intervals, k_grid, name_of, number
+from leash_ray.report.read import (
+    ROLES,
+    Support,
+    branch,
+    curve,
+    cut_shares,
+    cuts,
+    errors,
+    has_intervals,
+    k_grid,
+    name_of,
+    number,
+)
 from leash_ray.report.text import count
 
 FEW_CHANGES = 10
@@ -26,9 +38,11 @@ def cautions(support: Support, sampling: Mapping[str, Any] | None) -> list[str]:
         if number(support, "n_problems") != 0:
             said.append("these counts have no intervals and no test against chance: `leash reduce` adds them.")
     if cut := cuts(sampling):
+        shares = " and ".join(cut_shares(support))
+        much = f"It took {shares} probability at a token." if shares else "`leash score` says how much at a token."
         said.append(
             f"sampling itself cut the support ({', '.join(cut)}): "
-            "a lost answer may be one that was not allowed to appear."
+            f"a lost answer may be one that was not allowed to appear. {much}"
         )
     failed = {name_of(support, role): errors(support, role) for role in ROLES}
     if any(failed.values()):

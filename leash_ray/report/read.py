@@ -109,3 +109,11 @@ def cuts(sampling: Mapping[str, Any] | None) -> list[str]:
         for key, is_off in neutral.items()
         if is_number(sampling.get(key)) and not is_off(sampling[key])
     ]
+
+
+def cut_shares(support: Support) -> list[str]:
+    """How much of the probability those settings cut at a token, such as "1.8% of base's"; nothing where that was not
+    scored."""
+    names = [name_of(support, role) for role in ROLES]
+    shares = [(name, number(support, "cut", name, "share")) for name in names]
+    return [f"{100 * share:.2g}% of {name}'s" for name, share in shares if share is not None]

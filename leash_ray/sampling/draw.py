@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from leash_ray.errors import RunFailed, UsageError
-from leash_ray.policy import Policy, ServedPolicy
-from leash_ray.sampling.causes import root_cause
+from leash_ray.policy import DeadlyRequest, Policy, RequestFailed, ServedPolicy
+from leash_ray.sampling.causes import innermost, root_cause
 from leash_ray.sampling.dead_letters import DeadLetter
 from leash_ray.sampling.held import correct_of
 from leash_ray.sampling.manifest import write_new
@@ -60,9 +60,15 @@ class ShardMaker:
     max_tries: int = 1
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Shards as JSON -> what was made of each, as JSON."""
-        shards = map(Shard.from_json, batch["shard"].to_pylist())
-        return pa.table({"made": [json.dumps(self.make(shard)) for shard in shards]})
+        """One shard as JSON -> what was made of it, as JSON, or why nothing of the kind can be made.
+
+        A UsageError travels as text: Ray would wrap it in an error of its own, with a trace.
+        """
+        (shard,) = map(Shard.from_json, batch["shard"].to_pylist())
+        try:
+            return pa.table({"made": [json.dumps(self.make(shard))], "refused": [""]})
+        except UsageError as e:
+            return pa.table({"made": [""], "refused": [str(innermost(e))]})
 
     def make(self, shard: Shard) -> dict[str, Any]:
         """Write the shard's file, without the problems that could not be had.
@@ -119,7 +125,7 @@ class ShardMaker:
             try:
                 return list(zip(problems, work(problems), strict=True))
             except Exception as e:
-                self._raise_if_general(shard, e)
+                _raise_if_general(e)
         found: list[tuple[Problem, T]] = []
         for problem in problems:
             result = self._alone(stage, shard, problem, work)
@@ -131,25 +137,15 @@ class ShardMaker:
 
     def _alone(self, stage: str, shard: Shard, problem: Problem, work: Work[T]) -> T | DeadLetter:
         tries, failure = 0, None
-        while tries < self.max_tries and not isinstance(failure, RunFailed):  # then the policy has tried for minutes
+        while tries < self.max_tries and not isinstance(failure, DeadlyRequest):
             try:
                 return work([problem])[0]
             except Exception as e:
-                self._raise_if_general(shard, e)
+                _raise_if_general(e)
                 tries, failure = tries + 1, e
         assert failure is not None
         gap = Gap(shard.policy, problem.id, shard.first_sample, shard.end_sample)
         return DeadLetter.of(gap, stage, root_cause(failure), tries)
-
-    def _raise_if_general(self, shard: Shard, error: Exception) -> None:
-        """Pass on what is no problem's own fault: settings that cannot work, a full disk, a policy that is gone."""
-        if isinstance(error, UsageError | OSError | MemoryError) and not isinstance(error, TimeoutError):
-            raise error
-        if isinstance(error, RunFailed):
-            try:
-                self.policies[shard.policy].describe()  # does it answer?
-            except Exception:
-                raise error from None
 
     def _asked(self, shard: Shard) -> list[Problem]:
         """The shard's problems as its policy is asked them."""
@@ -159,3 +155,11 @@ class ShardMaker:
             return found
         prompts = self.prompts[shard.policy]
         return [replace(problem, prompt=prompts[place[problem.id]]) for problem in found]
+
+
+def _raise_if_general(error: Exception) -> None:
+    """Pass on what is no problem's own fault: settings that cannot work, a full disk, a policy that is gone."""
+    if isinstance(error, UsageError | OSError | MemoryError) and not isinstance(error, TimeoutError):
+        raise error
+    if isinstance(error, RunFailed) and not isinstance(error, RequestFailed):
+        raise error

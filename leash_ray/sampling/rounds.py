@@ -1,7 +1,7 @@
 """Round after round until every pair of a policy and a problem has its samples. No Ray: what draws shards is given."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,8 @@ class Rounds:
     """Completions that the current round has still to draw, by policy."""
     n_planned: int = 0
     """Completions held, wanted by now, or dead."""
-    n_dead: int = 0
+    dead: Counter[str] = field(default_factory=Counter)
+    """Completions that ended as dead letters, by policy."""
     end: int = 0
     """Largest number of samples that the current round brings a problem to."""
     _reasons: Counter[str] = field(default_factory=Counter)
@@ -48,9 +49,14 @@ class Rounds:
             self._look_at(pair)
             self.n_held[pair[0]] += self.held.n(pair)
 
-    def gaps(self) -> list[Gap]:
-        """What the next round draws."""
-        return [g for pair in self.pairs if pair not in self.given_up for g in self.held.gaps(pair, self.design)]
+    @property
+    def n_dead(self) -> int:
+        return self.dead.total()
+
+    def gaps(self, policies: Container[str] | None = None) -> list[Gap]:
+        """What the next round draws, of these policies or all."""
+        asked = [p for p in self.pairs if p not in self.given_up and (policies is None or p[0] in policies)]
+        return [gap for pair in asked for gap in self.held.gaps(pair, self.design)]
 
     def plan(self, gaps: Sequence[Gap]) -> None:
         """Count what a round is going to draw."""
@@ -60,13 +66,14 @@ class Rounds:
         self.n_planned = self.n_held.total() + self.n_left.total() + self.n_dead
         self.end = max((gap.end_sample for gap in gaps), default=0)
 
-    def run(self, make: Make) -> Iterator[Mapping[str, Any]]:
-        """Draw until nothing is missing; yields what ``make`` says of each shard, once it is counted.
+    def run(self, make: Make, policies: Container[str] | None = None) -> Iterator[Mapping[str, Any]]:
+        """Draw until nothing is missing, of these policies or all; yields what ``make`` says of each shard, once it is
+        counted.
 
         Raises:
             RunFailed: more completions than the limit allows ended as dead letters.
         """
-        while gaps := self.gaps():
+        while gaps := self.gaps(policies):
             self.plan(gaps)
             for made in make(cut(gaps, self.samples_per_shard)):
                 shard = Shard.from_json(made["shard"])
@@ -92,7 +99,7 @@ class Rounds:
         dead_letters.append(self.letters, letters)
         for letter in letters:
             self.given_up.add(letter.pair)
-            self.n_dead += letter.n
+            self.dead[letter.policy] += letter.n
             self.n_left[letter.policy] -= letter.n
             self._reasons[f"{letter.stage}: {letter.reason}"] += letter.n
         if letters and self.n_dead > self.max_dead_share * self.n_planned:

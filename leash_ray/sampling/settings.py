@@ -46,8 +46,12 @@ class SamplingConfig(Section):
     max_tokens: PositiveInt = 32
     samples_per_shard: PositiveInt = 4096
     """About how many completions are written as one Parquet file, whole or not at all."""
-    in_flight: PositiveInt = 4
-    """Shards a policy works on at a time: enough to keep the engine's batch full."""
+    in_flight: PositiveInt = 2
+    """Shards under way for each replica of a policy: one in its batch, and one that waits for it or is verified and
+    written. More where verifying takes longer than drawing; each is a process."""
+    concurrent: bool = True
+    """Serve both policies at the same time; false: base alone, then the trained one alone, where they do not fit
+    together."""
     max_tries: PositiveInt = 3
     """Times that a request is made before it goes to the dead letters."""
     max_dead_share: Share = 0.01

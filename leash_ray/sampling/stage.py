@@ -1,9 +1,8 @@
 """The sampling stage of a run: what it holds and wants, the policies served, rounds drawn, progress told."""
 
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,9 @@ from leash_ray.config import RunConfig
 from leash_ray.config_file import config_hash
 from leash_ray.errors import UsageError
 from leash_ray.free_space import require_free_space
-from leash_ray.progress import Progress
+from leash_ray.interrupts import sigterm_interrupts
+from leash_ray.progress import Numbers, Progress
+from leash_ray.ray_metrics import RayMetrics
 from leash_ray.run_dir import RunDir
 from leash_ray.sampling.budget import design_of
 from leash_ray.sampling.dead_letters import DeadLetter
@@ -19,6 +20,7 @@ from leash_ray.sampling.held import OriginOf, check
 from leash_ray.sampling.origin import origin_of, prompts_hash
 from leash_ray.sampling.rounds import Rounds
 from leash_ray.sampling.settings import SamplingConfig
+from leash_ray.sampling.shard import Gap
 from leash_ray.session import Session, models_of, problems_of, prompts_of
 from leash_ray.types import Problem
 
@@ -46,6 +48,8 @@ def _wanted(config: RunConfig) -> dict[str, Any]:
 def sample(current: Session, monitor_of: Callable[[RunDir, RunConfig], "Monitor"]) -> Path:
     """Sample both policies on the measured problems; returns the completions' folder.
 
+    A policy that lacks nothing is not served.
+
     Raises:
         UsageError: there is no trained model yet, or the folder holds completions of another origin.
         RunFailed: a policy is gone, the disk is full, or too much ended as dead letters; the same goes on from there.
@@ -71,22 +75,8 @@ def sample(current: Session, monitor_of: Callable[[RunDir, RunConfig], "Monitor"
     per_row_bytes = 200 + 2 * sampling.max_tokens  # ids and text, compressed
     require_free_space(run.path, per_row_bytes * sum(gap.n for gap in gaps), "the completions")
     if gaps:
-        rounds.plan(gaps)
-        served = current.serve(models, training=False)
-        for name, policy in served.items():
-            rounds.give_up(unfit_prompts(policy, asked[name], sampling, design.ends[0]))
-        if version:  # the trained policy may have been deployed before it was trained
-            served[config.trained].load_weights(models[config.trained], version)
-        current.say(_what_is_drawn(config, len(problems), rounds.n_held.total()))
-        # Pinned: a replica that is replaced in mid-run must not go on with other weights.
-        pinned = {
-            config.base: served[config.base].at(0),
-            config.trained: served[config.trained].at(version, models[config.trained]),
-        }
-        if rounds.n_held.total():
-            current.remember(problems)
-        prompts = {name: [p.prompt for p in asked[name]] for name in asked}
-        _draw(current, rounds, problems, prompts, pinned, origins, monitor_of)
+        drawing = Drawing(current, rounds, problems, asked, models, versions, origins)
+        drawing.draw(turns(gaps, [config.base, config.trained], sampling.concurrent), monitor_of)
     done = {"completions": rounds.n_held.total(), "dead": rounds.n_dead, "wanted": _wanted(config)}
     run.mark_done("sample", done)
     if rounds.n_dead:
@@ -154,63 +144,105 @@ def _refused(policy: "ServedPolicy", problems: Sequence[Problem], max_tokens: in
             yield from _refused(policy, half, max_tokens)
 
 
-def _what_is_drawn(config: RunConfig, n_problems: int, n_held: int) -> str:
+def turns(gaps: Sequence[Gap], policies: Sequence[str], concurrent: bool) -> list[list[str]]:
+    """Which policies are served and drawn at the same time, one turn after another: those of ``policies`` that lack
+    something, all at once or one by one. Which completions they give does not depend on it."""
+    lacking = [policy for policy in policies if any(gap.policy == policy for gap in gaps)]
+    return [lacking] if concurrent else [[policy] for policy in lacking]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What the turns of one command share."""
+
+    current: Session
+    rounds: Rounds
+    problems: Sequence[Problem]
+    asked: Mapping[str, Sequence[Problem]]
+    """Policy -> the problems as it is asked them."""
+    models: Mapping[str, str]
+    versions: Mapping[str, int]
+    origins: Mapping[str, Mapping[str, Any]]
+
+    def draw(self, turns: Sequence[Sequence[str]], monitor_of: Callable[[RunDir, RunConfig], "Monitor"]) -> None:
+        """Turn after turn: serve, then draw round after round, telling how far it is."""
+        current = self.current
+        current.device  # noqa: B018  (joins Ray, which takes SIGTERM for itself)
+        for policies in turns if len(turns) > 1 else ():
+            current.require(policies, training=False)  # what does not fit is refused before the first turn, not after
+        with sigterm_interrupts(), ExitStack() as open_:
+            monitor, shown = None, None
+            for policies in turns:
+                served = self._serve(policies)
+                if monitor is None or shown is None:
+                    monitor = open_.enter_context(monitor_of(current.run, current.config))
+                    shown = open_.enter_context(RayMetrics(current.run.name, current.say))
+                    if monitor.url:
+                        current.say(f"watch {monitor.url}")
+                self._draw(policies, served, monitor, shown)
+
+    def _serve(self, policies: Sequence[str]) -> dict[str, "ServedPolicy"]:
+        """The policies, each pinned to its version: a replica that is replaced in mid-run must not go on with other
+        weights."""
+        current, rounds, sampling = self.current, self.rounds, self.current.config.sampling
+        rounds.plan(rounds.gaps(policies))
+        served = current.serve({name: self.models[name] for name in policies}, training=False)
+        for name, policy in served.items():
+            rounds.give_up(unfit_prompts(policy, self.asked[name], sampling, rounds.design.ends[0]))
+            if version := self.versions[name]:  # it may have been deployed before it was trained
+                policy.load_weights(self.models[name], version)
+        current.say(_what_is_drawn(current.config, policies, len(self.problems), rounds))
+        if rounds.n_held.total():
+            current.remember(list(self.problems))
+        trained = current.config.trained
+        return {
+            name: policy.at(self.versions[name], self.models[name] if name == trained else None)
+            for name, policy in served.items()
+        }
+
+    def _draw(
+        self, policies: Sequence[str], served: Mapping[str, "ServedPolicy"], monitor: "Monitor", shown: RayMetrics
+    ) -> None:
+        from leash_ray.sampling.stream import sample_shards
+
+        current, rounds, config = self.current, self.rounds, self.current.config
+
+        def log(numbers: Mapping[str, Numbers]) -> None:
+            shown.set(numbers)
+            rate = sum(of_policy["tokens_per_s"] or 0.0 for of_policy in numbers.values())
+            flat = {f"{policy}/{name}": value for policy, found in numbers.items() for name, value in found.items()}
+            monitor.log("sample", {"tokens_per_s": rate, **flat}, step=rounds.n_held.total())
+
+        progress = Progress(rounds, policies, current.say, log)
+        prompts = {name: [problem.prompt for problem in self.asked[name]] for name in policies}
+        try:
+            for row in rounds.run(
+                lambda shards: sample_shards(
+                    shards,
+                    current.run.completions,
+                    self.problems,
+                    config.sampling,
+                    config.seed,
+                    served,
+                    current.verifier,
+                    prompts,
+                    self.origins,
+                ),
+                policies,
+            ):
+                progress.add(row)
+        finally:
+            progress.log()
+        current.say(progress.summary())
+
+
+def _what_is_drawn(config: RunConfig, policies: Sequence[str], n_problems: int, rounds: Rounds) -> str:
     sampling = config.sampling
     n = f"{sampling.n} completions"
     if sampling.budget is not None:
         n = f"{sampling.budget.first} to {sampling.budget.max} completions, by need,"
+    each = "each of " if len(policies) > 1 else ""
+    n_held = sum(rounds.n_held[policy] for policy in policies)
     return (
-        f"sampling {n} of {n_problems} problems from each of {config.base} and {config.trained} "
-        f"({n_held:,} completions are there)"
+        f"sampling {n} of {n_problems} problems from {each}{' and '.join(policies)} ({n_held:,} completions are there)"
     )
-
-
-@contextmanager
-def sigterm_interrupts() -> Iterator[None]:
-    """SIGTERM ends this as Ctrl-C does, so that what runs on the cluster is taken down and the way to go on is said.
-    Ray takes that signal for itself when it starts, and aborts at it."""
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        if before is not None:  # not one that C code has set
-            signal.signal(signal.SIGTERM, before)
-
-
-def _draw(
-    current: Session,
-    rounds: Rounds,
-    problems: Sequence[Problem],
-    prompts: Mapping[str, Sequence[str]],
-    policies: Mapping[str, "ServedPolicy"],
-    origins: Mapping[str, Mapping[str, Any]],
-    monitor_of: Callable[[RunDir, RunConfig], "Monitor"],
-) -> None:
-    """Draw round after round, telling how far it is."""
-    from leash_ray.sampling.stream import sample_shards
-
-    config, run = current.config, current.run
-    progress = Progress(rounds, current.say)
-    with sigterm_interrupts(), monitor_of(run, config) as monitor:
-        if monitor.url:
-            current.say(f"watch {monitor.url}")
-        made = rounds.run(
-            lambda shards: sample_shards(
-                shards,
-                run.completions,
-                problems,
-                config.sampling,
-                config.seed,
-                policies,
-                current.verifier,
-                prompts,
-                origins,
-            )
-        )
-        for row in made:
-            progress.add(row)
-            monitor.log("sample", progress.metrics(), step=progress.n_completions)
-    current.say(progress.summary())

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from leash_ray.errors import RunFailed
+from leash_ray.errors import RunFailed, UsageError
 from leash_ray.policy import ServedPolicy
 from leash_ray.sampling.causes import root_cause
 from leash_ray.sampling.draw import ShardMaker
@@ -15,7 +15,7 @@ from leash_ray.types import Problem
 from leash_ray.verify.remote import RemoteVerifier
 
 SAMPLING_CPUS = 0.1
-"""Logical CPUs of one task that waits for a policy: the work is in the engine and the verifiers."""
+"""Logical CPUs of one shard in the making, which mostly waits: the work is in the engine and the verifiers."""
 
 
 def sample_shards(
@@ -37,23 +37,30 @@ def sample_shards(
 
     Raises:
         RunFailed: a shard could not be made; the finished ones stay.
+        UsageError: the verifiers cannot work as they are configured.
     """
     import ray.data
 
+    rows = [{"shard": shard.to_json()} for shard in shards]
     maker = ShardMaker(
         folder, problems, config.params, seed, policies, verifier, prompts or {}, origins or {}, config.max_tries
     )
-    rows = [{"shard": shard.to_json()} for shard in shards]
+    in_flight = config.in_flight * sum(policy.replicas for policy in policies.values())
+    # Tasks, not actors: their processes serve the next round, too, and each costs a second of imports.
     stream = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         maker,
         batch_size=1,
         batch_format="pyarrow",
         num_cpus=SAMPLING_CPUS,
-        compute=ray.data.TaskPoolStrategy(size=min(len(rows), config.in_flight * len(policies))),
+        compute=ray.data.TaskPoolStrategy(size=min(len(rows), in_flight)),
     )
     try:
-        for row in stream.iter_rows():
-            yield json.loads(row["made"])
+        # Without prefetching, which would hold each shard back until the next is there.
+        for batch in stream.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            for row in batch.to_pylist():
+                if row["refused"]:
+                    raise UsageError(row["refused"])
+                yield json.loads(row["made"])
     except (ray.exceptions.RayError, OSError) as e:
         raise RunFailed(
             f"sampling stopped: {root_cause(e)}; finished shards are in {folder}: run the same command with --resume"

@@ -1,6 +1,7 @@
 """Scoring a run: which completions or texts under which models, what is there already; then the work, one model after
 another."""
 
+import math
 import os
 import time
 from collections import Counter
@@ -19,7 +20,7 @@ from leash_ray.scoring.subject import Subject, given_subject, subject_of
 from leash_ray.scoring.table import ScoresTable
 from leash_ray.scoring.tally import Tally
 from leash_ray.scoring.texts import Text, read_texts, short_hash
-from leash_ray.scoring.unit import Unit, is_cut, is_filled
+from leash_ray.scoring.unit import Unit, is_filled
 from leash_ray.types import Problem
 
 Say = Callable[[str], None]
@@ -70,6 +71,7 @@ class Result:
             "token_entropy": tally.token_entropy if tally.with_steps else None,
             "largest_gap": tally.gap_max if tally.gap_tokens else None,
             "gap_a_token": tally.gap_a_token if tally.gap_tokens else None,
+            "cut_a_token": tally.cut_a_token if tally.cut_tokens else None,
             "seconds": self.seconds,
         }
 
@@ -272,8 +274,9 @@ def lines_of(result: Result, config: RunConfig, what: str) -> Iterator[str]:
             f"  ln p agrees with what sampling stored: largest gap {tally.gap_max:.2g} nats a completion, mean "
             f"{tally.gap_a_token:.2g} a token"
         )
-    elif result.is_own and is_cut(config.sampling.params):
+    if tally.cut_tokens:
+        share = f"about {-math.expm1(-tally.cut_a_token):.2%} of the probability"
         yield (
-            "  top_p, top_k or min_p cut what was sampled from, so ln p is not comparable with what sampling stored; "
-            "the entropies are those of the whole distribution"
+            f"  top_p, top_k or min_p took {tally.cut_a_token:.3g} nats a token, {share}, from what was sampled; the "
+            "entropies are those of the whole distribution"
         )

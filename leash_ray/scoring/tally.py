@@ -1,4 +1,5 @@
-"""What became of the texts of one command: counts, means, and how well ln p agrees with what sampling stored."""
+"""What became of the texts of one command: counts, means, how well ln p agrees with what sampling stored or, where
+sampling was cut, how much that took."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -6,6 +7,9 @@ from typing import Any
 
 MAX_GAP_A_TOKEN = 0.1
 """Nats. Far more than rounding to 16 bits gives, and far less than another model, prompt or temperature."""
+
+
+_SUMS = ("texts", "tokens", "entropy_means", "with_steps", "gap_sum", "gap_tokens", "cut_nats", "cut_tokens")
 
 
 @dataclass(slots=True)
@@ -26,6 +30,9 @@ class Tally:
     gap_sum: float = 0.0
     gap_tokens: int = 0
     """Of the completions whose stored logprob_sum can be compared."""
+    cut_nats: float = 0.0
+    """Sum of stored logprob_sum - ours, of completions whose sampling was cut (:mod:`leash_ray.scoring.cut`)."""
+    cut_tokens: int = 0
 
     @property
     def token_entropy(self) -> float:
@@ -36,8 +43,13 @@ class Tally:
     def gap_a_token(self) -> float:
         return self.gap_sum / self.gap_tokens if self.gap_tokens else 0.0
 
+    @property
+    def cut_a_token(self) -> float:
+        """Nats."""
+        return self.cut_nats / self.cut_tokens if self.cut_tokens else 0.0
+
     def add(self, other: "Tally") -> None:
-        for name in ("texts", "tokens", "entropy_means", "with_steps", "gap_sum", "gap_tokens"):
+        for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.unscored += other.unscored
         self.gap_max = max(self.gap_max, other.gap_max)

@@ -21,14 +21,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from leash_ray.errors import UsageError
+from leash_ray.scoring.cut import SCORED, is_cut, most_cut_nats
 from leash_ray.scoring.table import ScoresTable
 from leash_ray.scoring.tally import MAX_GAP_A_TOKEN, Tally
 from leash_ray.scoring.texts import Text, short_hash
 from leash_ray.shard_verdicts import write_shard
 from leash_ray.types import COMPLETIONS_SCHEMA, SamplingParams
-
-SCORED = b"leash_scored"
-"""Metadata of a shard: policy -> the model and temperature of its entropies, as JSON."""
 
 OnTexts = Callable[[int, int], None]
 """Told of scored texts and their tokens."""
@@ -127,6 +125,8 @@ class UnitScorer:
         if unit.fill:
             marks = json.loads((table.schema.metadata or {}).get(SCORED, b"{}"))
             marks[unit.policy] = mark_of(self.table.model, self.sampling.temperature)
+            if tally.cut_tokens:
+                marks[unit.policy] |= {"cut_nats": tally.cut_nats, "cut_tokens": tally.cut_tokens}
             filled = _filled(table, items, {item.row: found[0].entropy_sum for item, found in done})
             write_shard(path, filled, {SCORED: json.dumps(marks).encode()})
         return tally
@@ -205,20 +205,25 @@ class UnitScorer:
     def _compare(
         self, path: Path, table: pa.Table, done: "Sequence[tuple[_Item, Sequence[Scores]]]", tally: Tally
     ) -> None:
-        """Set ln p beside what sampling stored, where that is of the same distribution."""
-        if is_cut(self.sampling) or "logprob_sum" not in table.column_names:
+        """Set ln p beside what sampling stored: that of the same distribution, or of what it was cut to."""
+        if "logprob_sum" not in table.column_names:
             return
         stored = table["logprob_sum"].to_pylist()
-        here = Tally()
+        here, was_cut = Tally(), is_cut(self.sampling)
         for item, found in done:
             if stored[item.row] is not None:
-                gap = abs(stored[item.row] - found[0].logprob_sum)
-                here.add(Tally(gap_sum=gap, gap_tokens=len(item.ids or ()), gap_max=gap))
-        if not here.gap_a_token <= MAX_GAP_A_TOKEN and not self.accept_gap:
+                n, more = len(item.ids or ()), stored[item.row] - found[0].logprob_sum
+                gap = Tally(gap_sum=abs(more), gap_tokens=n, gap_max=abs(more))
+                here.add(Tally(cut_nats=more, cut_tokens=n) if was_cut else gap)
+        off = here.gap_a_token
+        if was_cut:
+            off = max(-here.cut_a_token, here.cut_a_token - most_cut_nats(self.sampling))
+        if not off <= MAX_GAP_A_TOKEN and not self.accept_gap:
             raise UsageError(
                 f"the completions of {path} were not drawn by this model from these prompts at temperature "
-                f"{self.sampling.temperature:g}: ln p differs from the stored by {here.gap_a_token:.2g} nats a token. "
-                "Give the model that drew them with --model and --name; --accept-gap fills the entropies in anyway"
+                f"{self.sampling.temperature:g}: ln p differs from the stored by {off:.2g} nats a token"
+                f"{' more than the cut explains' * was_cut}. Give the model that drew them with --model and --name; "
+                "--accept-gap fills the entropies in anyway"
             )
         tally.add(here)
 
@@ -235,11 +240,6 @@ def _completions(table: pa.Table, policy: str) -> list[_Item]:
     ]
 
 
-def is_cut(sampling: SamplingParams) -> bool:
-    """Whether sampling cut the distribution, so that the stored ln p is of another one than the model's."""
-    return sampling.top_p < 1 or sampling.top_k > 0 or sampling.min_p > 0
-
-
 def mark_of(model: str, temperature: float) -> dict[str, Any]:
     """What a shard says of its entropies."""
     return {"model": model, "temperature": temperature}
@@ -247,8 +247,8 @@ def mark_of(model: str, temperature: float) -> dict[str, Any]:
 
 def is_filled(metadata: Mapping[bytes, bytes] | None, policy: str, model: str, temperature: float) -> bool:
     """Whether a shard with this metadata has the policy's entropies by this model at this temperature."""
-    marks = json.loads((metadata or {}).get(SCORED, b"{}"))
-    return bool(marks.get(policy) == mark_of(model, temperature))
+    mark = json.loads((metadata or {}).get(SCORED, b"{}")).get(policy)
+    return mark is not None and mark_of(model, temperature).items() <= mark.items()
 
 
 def _filled(table: pa.Table, items: Sequence[_Item], entropies: Mapping[int, float]) -> pa.Table:
