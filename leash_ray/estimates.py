@@ -26,7 +26,7 @@ Degenerate case: a mean over problems, one of which is undefined, is undefined.
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -164,6 +164,8 @@ class Estimates:
     overall: GroupEstimates
     by_task: dict[str, GroupEstimates] | None
     """None: the completions name no task."""
+    by: dict[str, dict[str, GroupEstimates]]
+    """Key of the problems' metadata -> value -> its problems' estimates, of the keys that were asked for."""
     perplexity: dict[str, Any] | None
     """Of given texts, by source; None: none were scored."""
     series: dict[str, Any] | None
@@ -188,6 +190,7 @@ class Estimates:
             "zeta": self.zeta,
             **overall,
             "by_task": None if by_task is None else {task: group.to_json() for task, group in by_task.items()},
+            **({"by": {k: {v: g.to_json() for v, g in of.items()} for k, of in self.by.items()}} if self.by else {}),
             "series": self.series,
             "perplexity": self.perplexity,
         }
@@ -222,6 +225,10 @@ def estimate(
             str(task): overall if len(rows) == len(both) else _group(rows.drop("task"), answers, base, trained, how)
             for (task,), rows in sorted(named.group_by("task", maintain_order=True))
         }
+    by = {
+        key: by_task if key == "task" and by_task else _by(key, of, both, answers, base, trained, how)
+        for key, of in how.by.items()
+    }
     series = series_json(reduced, base, checkpoints)
     if series is not None:
         series["estimates"] = {
@@ -229,7 +236,22 @@ def estimate(
             for policy in series["policies"]
         }
     per_problem = _per_problem(both.filter("paired"), answers, overall, how.zeta)
-    return Estimates(base, trained, how.zeta, overall, by_task, None, series, per_problem)
+    return Estimates(base, trained, how.zeta, overall, by_task, by, None, series, per_problem)
+
+
+def _by(
+    key: str,
+    value_of: Mapping[str, str],
+    both: pl.DataFrame,
+    answers: AnswersOfTwo,
+    base: str,
+    trained: str,
+    how: Measuring,
+) -> dict[str, GroupEstimates]:
+    """Estimates by value; problems without one are a group of their own."""
+    values = pl.Series([value_of.get(i, f"(no {key})") for i in both["problem_id"]])
+    groups = both.with_columns(values.alias("by")).group_by("by", maintain_order=True)
+    return {str(value): _group(rows.drop("by"), answers, base, trained, how) for (value,), rows in sorted(groups)}
 
 
 def _checkpoint(reduced: Reduced, base: str, policy: str, how: Measuring) -> GroupEstimates:

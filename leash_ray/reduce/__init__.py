@@ -6,6 +6,7 @@ Every piece of a file becomes a :class:`~leash_ray.reducers.CompletionsState` wh
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from leash_ray.estimates import Estimates, estimate
@@ -13,9 +14,20 @@ from leash_ray.measure.measuring import Measuring
 from leash_ray.reduce.read import Reading, pieces_of
 from leash_ray.reduce.sources import find_files, size_bytes
 from leash_ray.reducers import CompletionsState, Reduced
-from leash_ray.reducers.reduced import joined
+from leash_ray.reducers.choose import of_policies
+from leash_ray.reducers.kept import kept, merge_folders
+from leash_ray.reducers.reduced import differences, joined
 
-__all__ = ["Estimates", "Reading", "find_files", "reduce_paths", "reduce_state", "reduced_parts", "worth_ray"]
+__all__ = [
+    "Estimates",
+    "Reading",
+    "compare",
+    "find_files",
+    "reduce_paths",
+    "reduce_state",
+    "reduced_parts",
+    "worth_ray",
+]
 
 SMALL_BYTES = 4 << 30  # this process alone has read it before a Ray would have helped
 
@@ -28,6 +40,10 @@ def reduce_paths(
     zeta: float = 0.05,
     measuring: Measuring | None = None,
     parallel: bool = True,
+    from_rows: bool = False,
+    keep_states: bool = False,
+    drop_duplicates: bool = False,
+    reading: Reading | None = None,
 ) -> Estimates:
     """Reduce completions tables.
 
@@ -40,21 +56,34 @@ def reduce_paths(
         measuring: how to measure, and what is known of the problems.
         parallel: reduce on the Ray cluster (connecting to it first if need be; its nodes must see the files), or in
             this process.
+        from_rows: read all rows, also those whose state is kept beside their file.
+        keep_states: keep the states of Parquet files that have none beside them.
+        drop_duplicates: of samples that occur more than once, take the first in the order of the files.
+        reading: which rows and columns; its policies are set here.
 
     Raises:
         UsageError: nothing to read there, not a completions table, duplicate keys, unknown policy or verdict.
     """
     checkpoints = f"{trained.partition('@')[0]}@*"
-    reading = Reading(policies=(base, trained, checkpoints))
-    found = joined(list(reduced_parts(paths, reading, parallel=parallel)))
+    reading = replace(reading or Reading(), policies=(base, trained, checkpoints))
+    parts = reduced_parts(
+        paths,
+        reading,
+        parallel=parallel,
+        from_rows=from_rows,
+        keep_states=keep_states,
+        drop_duplicates=drop_duplicates,
+    )
+    found = joined(list(parts))
     return estimate(found, base=base, trained=trained, zeta=zeta, measuring=measuring)
 
 
 def reduced_parts(
-    paths: Sequence[str | Path], reading: Reading | None = None, *, parallel: bool = True
+    paths: Sequence[str | Path], reading: Reading | None = None, *, parallel: bool = True, **options: bool
 ) -> Iterator[Reduced]:
-    """The finalized state of completions tables, some problems at a time. Errors as of :func:`reduce_paths`."""
-    for state in states_of_parts(paths, reading or Reading(), parallel=parallel):
+    """The finalized state of completions tables, some problems at a time. Options and errors as of
+    :func:`reduce_paths`."""
+    for state in states_of_parts(paths, reading or Reading(), parallel=parallel, **options):
         yield state.finalize()
 
 
@@ -68,13 +97,35 @@ def reduce_state(
 
 
 def states_of_parts(
-    paths: Sequence[str | Path], reading: Reading, *, parallel: bool = True
+    paths: Sequence[str | Path],
+    reading: Reading,
+    *,
+    parallel: bool = True,
+    from_rows: bool = False,
+    keep_states: bool = False,
+    drop_duplicates: bool = False,
 ) -> Iterator[CompletionsState]:
-    """States of disjoint problems, whose sum is that of all completions."""
+    """States of disjoint problems, whose sum is that of all completions. Rows are read where no state is kept."""
     from leash_ray.reduce import engine
 
-    pieces = list(pieces_of(find_files(paths)))
-    yield from engine.on_ray(pieces, reading) if parallel else engine.here(pieces, reading)
+    files = find_files(paths)
+    states, rows = kept(files) if reading.is_all and not from_rows else ([], files)
+    pieces = list(pieces_of(rows, keep_states=keep_states and reading.is_all))
+    states = [of_policies(state, reading.policies) for state in states]
+    for state in (engine.on_ray if parallel and pieces else engine.here)(pieces, reading, states):
+        if drop_duplicates:
+            from leash_ray.reduce.repeats import without_repeats
+
+            state = without_repeats(state, files, reading)
+        yield state
+    if reading.is_all and (keep_states or len(states) > 1):
+        merge_folders(files)
+
+
+def compare(paths: Sequence[str | Path], *, parallel: bool = True) -> list[str]:
+    """What differs between reducing the kept states and reducing all rows, in words; nothing: they agree."""
+    ways = [joined(list(reduced_parts(paths, parallel=parallel, from_rows=rows))) for rows in (False, True)]
+    return differences(*ways)
 
 
 def worth_ray(paths: Sequence[str | Path]) -> bool:

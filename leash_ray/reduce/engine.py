@@ -2,6 +2,7 @@
 
 import functools
 import os
+import pickle
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from leash_ray.errors import UsageError
-from leash_ray.reduce.read import Piece, Reading, local, state_of_piece
+from leash_ray.reduce.read import Piece, Reading, state_of_piece
 from leash_ray.reducers import CompletionsState
 from leash_ray.reducers.accumulator import N_PARTS, Accumulator
 from leash_ray.reducers.parts import cut, from_bytes, to_bytes
@@ -26,10 +27,21 @@ def n_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def here(pieces: Sequence[Piece], reading: Reading, budget_bytes: int = BUDGET_BYTES) -> Iterator[CompletionsState]:
-    """With the threads of this process: Arrow, NumPy and Polars work outside the interpreter's lock."""
+def here(
+    pieces: Sequence[Piece],
+    reading: Reading,
+    known: Sequence[CompletionsState] = (),
+    budget_bytes: int = BUDGET_BYTES,
+) -> Iterator[CompletionsState]:
+    """With the threads of this process: Arrow, NumPy and Polars work outside the interpreter's lock.
+
+    Args:
+        known: states of other rows, to be merged with those of the pieces.
+    """
     threads = n_threads()
     with Accumulator(budget_bytes) as states:
+        for state in known:
+            states.add(state)
         _accumulate(states, pieces, reading, threads)
         yield from states.parts(threads)
 
@@ -56,7 +68,9 @@ def _accumulate(states: Accumulator, pieces: Sequence[Piece], reading: Reading, 
             pool.shutdown(cancel_futures=True)
 
 
-def on_ray(pieces: Sequence[Piece], reading: Reading) -> Iterator[CompletionsState]:
+def on_ray(
+    pieces: Sequence[Piece], reading: Reading, known: Sequence[CompletionsState] = ()
+) -> Iterator[CompletionsState]:
     """On the Ray cluster, by Ray Data: each task reduces some pieces, and only states are exchanged.
 
     Small states are merged by this process. Large ones are cut by problem, sent to each other by part, and merged where
@@ -66,34 +80,29 @@ def on_ray(pieces: Sequence[Piece], reading: Reading) -> Iterator[CompletionsSta
 
     from leash_ray.cluster import connect, quiet_ray_data
 
-    if not pieces:
-        yield CompletionsState.empty()
+    if len(pieces) < 2:
+        yield from here(pieces, reading, known)
         return
     first = state_of_piece(pieces[0], reading)  # refuses before Ray starts, and says how large states are
-    if len(pieces) == 1:
-        yield first.merge(CompletionsState.empty())
-        return
     is_cut = first.nbytes * len(pieces) > _WHOLE_BYTES
     if not ray.is_initialized():
         connect()
     quiet_ray_data()
     n_tasks = min(len(pieces) - 1, _TASKS_PER_CPU * int(ray.cluster_resources().get("CPU", 1)))
     rest = pieces[1:]
-    items = [
-        {"pieces": [{"files": list(map(str, p.files)), "row_groups": p.row_groups} for p in rest[i::n_tasks]]}
-        for i in range(n_tasks)
-    ]
+    items = [{"pieces": [pickle.dumps(piece) for piece in rest[i::n_tasks]]} for i in range(n_tasks)]
     data = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         functools.partial(_partial, reading=reading, is_cut=is_cut), batch_size=None, batch_format="pyarrow"
     )
     if not is_cut:
         with Accumulator(BUDGET_BYTES) as states:
-            states.add(first)
+            for state in (*known, first):
+                states.add(state)
             for row in data.iter_rows():
                 states.add(_state(row))
             yield from states.parts(n_threads())
         return
-    own = cut(first, N_PARTS)
+    own = cut(first.merge(*known), N_PARTS)
     for row in data.groupby("part").map_groups(_merged, batch_format="pyarrow").iter_rows():
         state = _state(row)
         yield own[row["part"]].merge(state)
@@ -114,9 +123,7 @@ def _partial(batch: pa.Table, reading: Reading, is_cut: bool) -> pa.Table:
         try:
             for item in batch.column("pieces").to_pylist():
                 for piece in item:
-                    groups = piece["row_groups"]
-                    found = Piece(tuple(map(local, piece["files"])), None if groups is None else tuple(groups))
-                    state = state_of_piece(found, reading)
+                    state = state_of_piece(pickle.loads(piece), reading)
                     states.add(cut(state, N_PARTS) if is_cut else state)
             if is_cut:
                 rows = [(i, None, to_bytes(part)) for i, part in enumerate(states.parts())]

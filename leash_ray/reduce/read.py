@@ -13,6 +13,8 @@ from leash_ray.errors import UsageError
 from leash_ray.files import PARQUET
 from leash_ray.reduce.sources import CSV, File, absolute, opened, size_bytes, stream_of
 from leash_ray.reducers import READ_COLUMNS, CompletionsState, state_of_block
+from leash_ray.reducers.choose import of_policies
+from leash_ray.reducers.kept import keep, recorded_checksum
 
 PIECE_ROWS = 1_000_000
 """About 0.15 GB while a piece is reduced."""
@@ -32,12 +34,14 @@ class Reading:
     columns: Mapping[str, str] = field(default_factory=dict)
     """Our name of a column -> the tables'."""
     first_k: int | None = None
-    """Only samples whose index is below it."""
+    """Only samples whose index is below it: as if no more had been drawn."""
+    where: str | None = None
+    """Only rows of which this SQL condition holds, such as ``n_tokens < 100 and task = 'algebra'``."""
 
     @property
     def is_all(self) -> bool:
-        """Whether rows are left out of no pair, so that states which know nothing of this may stand for them."""
-        return self.first_k is None and not self.columns
+        """Whether no rows of a policy are left out, so that states which know nothing of this may stand for them."""
+        return self.first_k is None and self.where is None and not self.columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +50,11 @@ class Piece:
 
     files: tuple[File, ...]
     row_groups: tuple[int, ...] | None = None
+    is_kept: bool = False
+    """Whether the state is to be kept beside the file, which is one and whole."""
 
 
-def pieces_of(files: Sequence[File], rows: int = PIECE_ROWS) -> Iterator[Piece]:
+def pieces_of(files: Sequence[File], rows: int = PIECE_ROWS, keep_states: bool = False) -> Iterator[Piece]:
     """Pieces of at least one row group and, where row groups allow, at most ``rows`` rows. Small files share one.
 
     Raises:
@@ -59,6 +65,9 @@ def pieces_of(files: Sequence[File], rows: int = PIECE_ROWS) -> Iterator[Piece]:
     for file in map(absolute, files):
         if not str(file).endswith(PARQUET):
             yield Piece((file,))
+            continue
+        if keep_states and isinstance(file, Path):
+            yield Piece((file,), is_kept=True)
             continue
         size = size_bytes(file)
         if size > _SMALL_BYTES:
@@ -101,13 +110,23 @@ def state_of_piece(piece: Piece, reading: Reading) -> CompletionsState:
     Raises:
         UsageError: names the file that cannot be read, or is no completions table.
     """
-    found = [_named(files, block, reading) for files, block in _joined(_tables(piece, reading))]
-    return found[0].merge(*found[1:]) if len(found) > 1 else found[0] if found else CompletionsState.empty()
+    policies = None if piece.is_kept else reading.policies
+    found = [_named(files, block, policies) for files, block in _joined(_tables(piece, reading))]
+    state = found[0].merge(*found[1:]) if len(found) > 1 else found[0] if found else CompletionsState.empty()
+    if piece.is_kept and isinstance(piece.files[0], Path):
+        keep(piece.files[0], state, recorded_checksum(piece.files[0]))
+        state = of_policies(state, reading.policies)
+    return state
 
 
-def _named(files: Sequence[File], block: pa.Table, reading: Reading) -> CompletionsState:
+def tables_of(piece: Piece, reading: Reading) -> Iterator[pa.Table]:
+    """A piece's rows, with our names. Raises as :func:`state_of_piece`."""
+    return (table for _, table in _tables(piece, reading))
+
+
+def _named(files: Sequence[File], block: pa.Table, policies: Sequence[str] | None) -> CompletionsState:
     try:
-        return state_of_block(block, reading.policies)
+        return state_of_block(block, policies)
     except UsageError as e:
         raise UsageError(f"{files[0]}{' or one after it' if len(files) > 1 else ''}: {e}") from e
 
@@ -132,7 +151,8 @@ def _tables(piece: Piece, reading: Reading) -> Iterator[tuple[File, pa.Table]]:
         try:
             if str(file).endswith(PARQUET):
                 kind = "Parquet"
-                yield file, _prepared(_parquet(file, piece.row_groups, reading), reading)
+                for table in _parquet(file, piece.row_groups, reading):
+                    yield file, _prepared(table, reading)
             else:
                 if str(file).endswith(CSV):
                     kind = "CSV"
@@ -154,8 +174,27 @@ def _first_line(error: Exception) -> str:
 
 
 def _theirs(reading: Reading) -> dict[str, str]:
-    """Our name -> the name in the files."""
-    return {ours: reading.columns.get(ours, ours) for ours in READ_COLUMNS}
+    """Our name -> the name in the files, of the columns that are read."""
+    names = [*READ_COLUMNS, *(c for c in _asked_about(reading.where) if c not in READ_COLUMNS)]
+    return {ours: reading.columns.get(ours, ours) for ours in names}
+
+
+def condition(where: str) -> Any:
+    """A SQL condition as a Polars expression.
+
+    Raises:
+        UsageError: it is none.
+    """
+    import polars as pl
+
+    try:
+        return pl.sql_expr(where)
+    except pl.exceptions.PolarsError as e:
+        raise UsageError(f"--filter {where!r} is no SQL condition ({_first_line(e)})") from e
+
+
+def _asked_about(where: str | None) -> list[str]:
+    return condition(where).meta.root_names() if where else []
 
 
 def _prepared(table: pa.Table, reading: Reading) -> pa.Table:
@@ -168,10 +207,27 @@ def _prepared(table: pa.Table, reading: Reading) -> pa.Table:
         table = table.set_column(table.schema.names.index("verdict"), "verdict", said)
     if reading.first_k is not None and "sample_index" in table.schema.names:
         table = table.filter(pc.less(table.column("sample_index"), reading.first_k))
+    if reading.where is not None:
+        table = _where(table, reading.where)
     return table
 
 
-def _parquet(file: File, row_groups: Sequence[int] | None, reading: Reading) -> pa.Table:
+def _where(table: pa.Table, where: str) -> pa.Table:
+    import polars as pl
+
+    asked = _asked_about(where)
+    if missing := [c for c in asked if c not in table.schema.names]:
+        raise UsageError(f"--filter names {', '.join(missing)}, which the table lacks")
+    frame = pl.DataFrame(pl.from_arrow(table.select(asked)))
+    frame = frame.with_columns(pl.col(pl.Categorical).cast(pl.String))
+    try:
+        holds = frame.select(condition(where).fill_null(False)).to_series()
+    except pl.exceptions.PolarsError as e:
+        raise UsageError(f"--filter {where!r} cannot be applied ({_first_line(e)})") from e
+    return table.filter(pa.array(holds.to_numpy()))
+
+
+def _parquet(file: File, row_groups: Sequence[int] | None, reading: Reading) -> Iterator[pa.Table]:
     with opened(file) as source:
         with pq.ParquetFile(source) as plain:
             metadata, schema = plain.metadata, plain.schema_arrow
@@ -180,9 +236,9 @@ def _parquet(file: File, row_groups: Sequence[int] | None, reading: Reading) -> 
         types = {c: schema.field(c).type for c in columns}
         text = [c for c in columns if pa.types.is_string(types[c]) or pa.types.is_large_string(types[c])]
         with pq.ParquetFile(source, metadata=metadata, read_dictionary=text) as found:
-            if row_groups is None:
-                return found.read(columns=columns, use_threads=False)
-            return found.read_row_groups(row_groups, columns=columns, use_threads=False)
+            sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+            for groups in [row_groups] if row_groups is not None else _grouped(sizes, PIECE_ROWS):
+                yield found.read_row_groups(groups, columns=columns, use_threads=False)
 
 
 def _jsonl(file: File, reading: Reading) -> Iterator[pa.Table]:
@@ -194,7 +250,7 @@ def _jsonl(file: File, reading: Reading) -> Iterator[pa.Table]:
         rest = b""
         while True:
             data = stream.read(_JSON_BYTES)
-            lines, newline, after = (rest + data).rpartition(b"\n") if data else (rest, b"", b"")
+            lines, _, after = (rest + data).rpartition(b"\n") if data else (rest, b"", b"")
             rest = after
             if lines.strip():
                 frame = pl.read_ndjson(lines, schema=schema)
@@ -223,8 +279,3 @@ def _csv(file: File, reading: Reading) -> Iterator[pa.Table]:
     ):
         for batch in reader:
             yield pa.table(batch).select([c for c in types if c in batch.schema.names])
-
-
-def local(file: str) -> File:
-    """A file by what :func:`str` says of it."""
-    return file if "://" in file else Path(file)

@@ -1,5 +1,6 @@
 """Which files paths, folders, globs and addresses name, and opening them, wherever they are."""
 
+import contextlib
 import glob
 import os
 from collections.abc import Iterator, Sequence
@@ -126,20 +127,16 @@ def stream_of(file: File) -> Iterator[IO[bytes]]:
     import gzip
     import io
 
-    raw: Any
-    if isinstance(file, Path):
-        raw = open(file, "rb")  # noqa: SIM115
-    else:
-        system, path = file_system(file)
-        raw = system.open_input_stream(path, compression=None)
-    with raw:
-        yield (
-            gzip.open(raw, "rb")
-            if str(file).endswith(".gz")
-            else io.BufferedReader(raw)
-            if isinstance(file, str)
-            else raw
-        )  # type: ignore[misc]
+    with contextlib.ExitStack() as stack:
+        raw: Any
+        if isinstance(file, Path):
+            raw = stack.enter_context(open(file, "rb"))
+        else:
+            system, path = file_system(file)
+            raw = io.BufferedReader(stack.enter_context(system.open_input_stream(path, compression=None)))
+        if str(file).endswith(".gz"):
+            raw = gzip.GzipFile(fileobj=raw)
+        yield raw
 
 
 def absolute(file: File) -> File:

@@ -2,7 +2,8 @@
 
 While merging makes them small, states are merged a few at a time, small with small: what waits stays small, and no row
 is merged more than log times. Where they do not get small (hundreds of distinct answers to each of many problems), they
-are cut by problem into parts; beyond a budget the parts go to a temporary folder, and at the end each is merged by itself.
+are cut by problem into parts; beyond a budget the parts go to a temporary folder, and at the end each is merged by
+itself.
 """
 
 import tempfile

@@ -1,8 +1,8 @@
 """Multisets of sample indices as bits: exact, and small whether indices come in order or not.
 
-64 indices of a pair share one word. Rows are (key, copy, bits), sorted: key is pair << 26 | word, and bit b of copy c is
-set if index 64 * word + b occurs at least c times. So a set has copies 1 alone, and adding two multisets adds, for each
-index, its number of rows. Never more rows than indices, and 16 bytes for 64 indices where they are dense.
+64 indices of a pair share one word. Rows are (key, copy, bits), sorted: key is pair << 26 | word, and bit b of copy c
+is set if index 64 * word + b occurs at least c times. So a set has copies 1 alone, and adding two multisets adds, for
+each index, its number of rows. Never more rows than indices, and 16 bytes for 64 indices where they are dense.
 """
 
 from typing import NamedTuple
@@ -78,9 +78,14 @@ def add(parts: Bitsets) -> Bitsets:
     several = np.repeat(again, np.diff(np.append(at, len(key))))
     repeats = _counted(key[several], bits[several])
     once = Bitsets(key[at][~again], np.ones(int((~again).sum()), dtype=np.int8), either[~again])
-    key, copy, bits = (np.concatenate(both) for both in zip(once, repeats, strict=True))
+    key, copy, bits = concat(once, repeats)
     order = np.lexsort((copy, key))
     return Bitsets(key[order], copy[order], bits[order])
+
+
+def concat(*sets: Bitsets) -> Bitsets:
+    """Rows one after another."""
+    return Bitsets(*(np.concatenate([one[i] for one in sets]) for i in range(3)))
 
 
 def _counted(key: Ints, bits: Bits) -> Bitsets:

@@ -1,8 +1,8 @@
 """A block of completions as reducers see it: every text a number, and rows that are alike counted together.
 
-Rows are alike that agree in policy, problem, task, verdict, answer and whether a leniency made them right. One pass over
-the rows makes these cells; reducers roll up cells, of which there are far fewer. Only what needs each single sample
-looks at the rows again.
+Rows are alike that agree in policy, problem, task, verdict, answer and whether a leniency made them right. One pass
+over the rows makes these cells; reducers roll up cells, of which there are far fewer. Only what needs each single
+sample looks at the rows again.
 """
 
 from collections.abc import Mapping, Sequence

@@ -6,6 +6,7 @@ Both policies of a problem fall into the same part, so parts are merged and fina
 import json
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -102,12 +103,20 @@ def to_bytes(
             "about": dict(about or {}),
         }
     ).encode()
-    return b"".join([_META, len(head).to_bytes(8, "little"), head, *map(memoryview, parts)])
+    return b"".join([_META, len(head).to_bytes(8, "little"), head, *map(bytes, parts)])
 
 
 def about_of(data: bytes | memoryview | pa.Buffer) -> dict[str, object]:
     """The facts that :func:`to_bytes` was told."""
     return dict(_head(memoryview(data))[0]["about"])
+
+
+def about_of_file(path: Path) -> dict[str, object]:
+    """The same of a file, of which only the head is read."""
+    with open(path, "rb") as f:
+        start = f.read(len(_META) + 8)
+        head = start + f.read(int.from_bytes(start[len(_META) :], "little") if start.startswith(_META) else 0)
+    return about_of(head)
 
 
 def _head(data: memoryview) -> tuple[dict[str, dict[str, int]], int]:

@@ -116,6 +116,32 @@ def joined(parts: Sequence[Reduced]) -> Reduced:
     return Reduced(problems[order], pl.concat(answers), texts, dict(sorted(policies.items())))
 
 
+def differences(ours: Reduced, theirs: Reduced) -> list[str]:
+    """Where two finalized states differ, in words."""
+    found = []
+    if ours.policies != theirs.policies:
+        found.append(f"completions by policy: {ours.policies} and {theirs.policies}")
+    columns = [c for c in ours.problems.columns if c not in _KEY]
+    both = ours.problems.join(theirs.problems, on=_KEY, how="full", suffix=" ", coalesce=False)
+    for column in [*_KEY, *columns]:
+        n = int(both.select(pl.col(column).ne_missing(pl.col(f"{column} ")).sum()).item())
+        if n:
+            found.append(f"{column} of {n} of {len(both)} (policy, problem)")
+    tables = [
+        one.answers.select(
+            *(one.problems[c].gather(one.answers["row"]).alias(c) for c in _KEY),
+            one.answer_texts.gather(one.answers["answer"]).alias("answer"),
+            "count",
+            "correct",
+            "scored_before",
+        ).sort(*_KEY, "answer")
+        for one in (ours, theirs)
+    ]
+    if not tables[0].equals(tables[1]):
+        found.append(f"answers ({len(tables[0])} and {len(tables[1])} distinct ones)")
+    return found
+
+
 def _tasks(keys: pl.DataFrame, tasks: pl.DataFrame, words: pa.Array) -> pl.Series:
     """The task of each pair, [pairs]; null: none is named."""
     named = tasks.with_columns(

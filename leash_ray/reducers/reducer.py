@@ -25,12 +25,21 @@ CODES = ("pair", "answer", "task")
 class Reducer(Protocol):
     """Something that is known of completions, and grows with them."""
 
-    name: str
-    version: int
-    """Of the state: one that was written by another version is not read."""
-    columns: tuple[str, ...]
-    """Optional columns of the completions table that it looks at."""
-    schema: pa.Schema
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> int:
+        """Of the state: one that was written by another version is not read."""
+        ...
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Optional columns of the completions table that it looks at."""
+        ...
+
+    @property
+    def schema(self) -> pa.Schema: ...
 
     def measures(self, table: pa.Table) -> Mapping[str, Ints]:
         """Whole numbers of each row, to be summed over the rows of a cell; [rows] each."""

@@ -95,7 +95,7 @@ def _sets(state: pa.Table) -> tuple[Bitsets, Bitsets]:
 
 
 def _state(every: Bitsets, errors: Bitsets) -> pa.Table:
-    key, copy, bits = (np.concatenate(both) for both in zip(every, errors, strict=True))
+    key, copy, bits = bitsets.concat(every, errors)
     return pa.table(
         {
             "pair": (key >> PAIR_SHIFT).astype(np.int32),

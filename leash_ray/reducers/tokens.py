@@ -6,7 +6,7 @@ null makes the means that need it missing: how many rows have one is kept.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
