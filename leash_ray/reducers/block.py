@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from leash_ray.errors import UsageError
+from leash_ray.reducers.arrays import arrow, arrow_table, numpy
 from leash_ray.reducers.columns import Coded, coded, coded_without_null, numbers, used
 from leash_ray.types import Verdict
 
@@ -86,7 +87,7 @@ def block_of(table: pa.Table, measures: Sequence[Any] = (), policies: Sequence[s
     if policies is not None:
         keep = np.array([wanted(name, policies) for name in policy.words.to_pylist()], dtype=bool)
         if not keep[counts > 0].all():
-            table = table.filter(pa.array(keep[policy.codes]))
+            table = table.filter(arrow(keep[policy.codes]))
             policy = coded_without_null(table, "policy")
     if not table.num_rows:
         return _nothing(present)
@@ -110,7 +111,7 @@ def block_of(table: pa.Table, measures: Sequence[Any] = (), policies: Sequence[s
     policy_codes, policy_words = used(policy_of.astype(np.int32), policy.words)
     return Block(
         words={"policy": policy_words, "problem_id": problem_words, "task": tasks.words, "answer": answers.words},
-        pairs=pa.table({"policy": policy_codes, "problem": problem_codes}),
+        pairs=arrow_table({"policy": policy_codes, "problem": problem_codes}),
         cells=Cells(
             cells.pair,
             cells.verdict,
@@ -141,7 +142,7 @@ def _nothing(present: Mapping[str, int]) -> Block:
     none, words = np.zeros(0, dtype=np.int64), dict.fromkeys(("policy", "problem_id", "task", "answer"), _no_words())
     narrow, tiny = none.astype(np.int32), none.astype(np.int8)
     cells = Cells(narrow, tiny, narrow, narrow, none.astype(bool), none, none, {})
-    pairs = pa.table({"policy": narrow, "problem": narrow})
+    pairs = arrow_table({"policy": narrow, "problem": narrow})
     return Block(words, pairs, cells, True, True, none, none, none, tiny, present)
 
 
@@ -196,7 +197,7 @@ def _sample_indices(table: pa.Table) -> NDArray[Any]:
     kind = table.schema.field("sample_index").type
     column = numbers(table, "sample_index", kind if kind == pa.int32() else pa.int64())
     assert column is not None
-    index = column.to_numpy()
+    index = numpy(column)
     if index.min() < 0 or index.max() >= MAX_INDEX:
         raise UsageError(f"sample_index {index.min()} .. {index.max()} found: number the samples 0 .. n-1")
     return np.asarray(index)
@@ -270,10 +271,10 @@ def _alike(key: Ints, index: Ints, measured: Mapping[str, Ints]) -> tuple[Ints, 
         at = np.flatnonzero(np.diff(key, prepend=-1))
         sums = {name: np.add.reduceat(values[order].astype(np.int64), at) for name, values in measured.items()}
         return key[at], np.diff(at, append=len(key)), np.minimum.reduceat(index[order], at).astype(np.int64), sums
-    table = pa.table({"key": key, "index": index, **measured})
+    table = arrow_table({"key": key, "index": index, **measured})
     found = table.group_by("key", use_threads=False).aggregate(
         [([], "count_all"), ("index", "min"), *((name, "sum") for name in measured)]
     )
-    sums = {name: found.column(f"{name}_sum").to_numpy().astype(np.int64, copy=False) for name in measured}
-    keys, count, first = (found.column(c).to_numpy() for c in ("key", "count_all", "index_min"))
+    sums = {name: numpy(found.column(f"{name}_sum")).astype(np.int64, copy=False) for name in measured}
+    keys, count, first = (numpy(found.column(c)) for c in ("key", "count_all", "index_min"))
     return keys, count, first.astype(np.int64, copy=False), sums

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
+from leash_ray.reducers.arrays import arrow
 from leash_ray.reducers.block import wanted
 from leash_ray.reducers.reducer import ints
 from leash_ray.reducers.state import CompletionsState
@@ -28,8 +28,8 @@ def of_pairs(state: CompletionsState, keep: NDArray[np.bool_]) -> CompletionsSta
     number = np.cumsum(keep, dtype=np.int32) - np.int32(1)
     tables = {}
     for name, table in state.tables.items():
-        kept = table.filter(pa.array(keep[ints(table, "pair")])).combine_chunks()
-        tables[name] = kept.set_column(0, kept.schema.field(0), pa.array(number[ints(kept, "pair")]))
+        kept = table.filter(arrow(keep[ints(table, "pair")])).combine_chunks()
+        tables[name] = kept.set_column(0, kept.schema.field(0), arrow(number[ints(kept, "pair")]))
     return CompletionsState(
-        state.words, state.pairs.filter(pa.array(keep)).combine_chunks(), tables, state.policies, state.is_canonical
+        state.words, state.pairs.filter(arrow(keep)).combine_chunks(), tables, state.policies, state.is_canonical
     )

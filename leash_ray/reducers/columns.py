@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from leash_ray.errors import UsageError
+from leash_ray.reducers.arrays import arrow, numpy
 
 
 class Coded(NamedTuple):
@@ -57,10 +58,8 @@ def united(parts: list[pa.Array]) -> tuple[pa.Array, list[NDArray[np.int32]]]:
 
 
 def _indices(array: pa.DictionaryArray) -> NDArray[np.int32]:
-    indices = array.indices
-    if indices.null_count:
-        indices = indices.cast(pa.int64()).fill_null(-1)  # unsigned ones have no -1
-    return indices.to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
+    indices = numpy(array.indices).astype(np.int32, copy=False)
+    return np.where(numpy(array.indices.is_valid()), indices, np.int32(-1)) if array.indices.null_count else indices
 
 
 def coded_without_null(table: pa.Table, name: str) -> Coded:
@@ -80,7 +79,7 @@ def used(codes: NDArray[np.int32], words: pa.Array) -> Coded:
     if named.all():
         return Coded(codes, words)
     number_of = np.append(np.cumsum(named, dtype=np.int32) - 1, np.int32(-1)).astype(np.int32)
-    return Coded(number_of[codes], words.take(pa.array(np.flatnonzero(named))))
+    return Coded(number_of[codes], words.take(arrow(np.flatnonzero(named))))
 
 
 def numbers(table: pa.Table, name: str, kind: pa.DataType) -> pa.Array | None:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from leash_ray.reducers.arrays import arrow
 from leash_ray.reducers.columns import used
 from leash_ray.reducers.reducer import CODES, ints
 from leash_ray.reducers.state import CompletionsState
@@ -36,13 +37,13 @@ def cut(state: CompletionsState, n_parts: int) -> list[CompletionsState]:
     for name, table in state.tables.items():
         pair = ints(table, "pair")
         order, ends = _by_part(of_pair[pair], n_parts)
-        moved = table.set_column(0, table.schema.field(0), pa.array(number[pair])).take(pa.array(order))
+        moved = table.set_column(0, table.schema.field(0), arrow(number[pair])).take(arrow(order))
         start = 0
         for of, end in zip(pieces, ends.tolist(), strict=True):
             of[name], start = moved.slice(start, end - start).combine_chunks(), end
     found = []
     for i, tables in enumerate(pieces):
-        pairs = state.pairs.take(pa.array(pair_order[starts[i] : pair_ends[i]]))
+        pairs = state.pairs.take(arrow(pair_order[starts[i] : pair_ends[i]]))
         found.append(
             _compact(CompletionsState(state.words, pairs, tables, state.policies if not i else {}, state.is_canonical))
         )
@@ -60,7 +61,7 @@ def _compact(state: CompletionsState) -> CompletionsState:
     words, pairs, tables = dict(state.words), state.pairs, dict(state.tables)
     for i, (column, kind) in enumerate((("policy", "policy"), ("problem", "problem_id"))):
         codes, words[kind] = used(ints(pairs, column), words[kind])
-        pairs = pairs.set_column(i, pairs.schema.field(i), pa.array(codes))
+        pairs = pairs.set_column(i, pairs.schema.field(i), arrow(codes))
     for kind in CODES:
         if kind == "pair":
             continue
@@ -72,7 +73,7 @@ def _compact(state: CompletionsState) -> CompletionsState:
         start = 0
         for name, place in naming:
             table = tables[name]
-            own = pa.array(codes[start : start + len(table)])
+            own = arrow(codes[start : start + len(table)])
             start += len(table)
             tables[name] = table.set_column(place, table.schema.field(place), own)
     return CompletionsState(words, pairs, tables, state.policies, state.is_canonical)

@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
+from leash_ray.reducers.arrays import arrow, numpy
 from leash_ray.reducers.block import Block, Ints
 
 CODES = ("pair", "answer", "task")
@@ -79,15 +80,15 @@ class ByPair:
         pair = ints(states, "pair")
         found: dict[str, Any] = {c: sum_at(pair, ints(states, c), n_pairs) for c in self.sums}
         for c in self.least:
-            known = states.column(c).is_valid().to_numpy()
-            found[c] = least_at(pair[known], ints(states.filter(pa.array(known)), c), n_pairs)
+            known = numpy(states.column(c).is_valid())
+            found[c] = least_at(pair[known], ints(states.filter(arrow(known)), c), n_pairs)
         return self.dense(n_pairs, found)
 
     def dense(self, n_pairs: int, values: Mapping[str, Any]) -> pa.Table:
         """A state with a row for every pair."""
         columns = [
-            pa.array(np.arange(n_pairs, dtype=np.int32)),
-            *(pa.array(values[f.name]) for f in list(self.schema)[1:]),
+            arrow(np.arange(n_pairs, dtype=np.int32)),
+            *(v if isinstance(v := values[f.name], pa.Array) else arrow(v) for f in list(self.schema)[1:]),
         ]
         return pa.Table.from_arrays(columns, schema=self.schema)
 
@@ -97,7 +98,7 @@ class ByPair:
 
 def ints(table: pa.Table, name: str) -> NDArray[Any]:
     """A column without nulls as an array."""
-    return np.asarray(table.column(name).to_numpy())
+    return numpy(table.column(name))
 
 
 def sum_at(place: NDArray[Any], values: ArrayLike, n: int) -> Ints:
@@ -112,7 +113,7 @@ def least_at(place: NDArray[Any], values: Ints, n: int) -> pa.Array:
     none = np.iinfo(np.int64).max
     least = np.full(n, none)
     np.minimum.at(least, place, values)
-    return pa.array(least, mask=least == none)
+    return arrow(least, missing=least == none)
 
 
 def concat(tables: Sequence[pa.Table]) -> pa.Table:

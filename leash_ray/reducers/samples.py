@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from leash_ray.reducers import bitsets
+from leash_ray.reducers.arrays import arrow_table
 from leash_ray.reducers.bitsets import PAIR_SHIFT, WORD_BITS, Bitsets, Ranks
 from leash_ray.reducers.block import CODE, Block, Ints
 from leash_ray.reducers.reducer import ints
@@ -96,7 +97,7 @@ def _sets(state: pa.Table) -> tuple[Bitsets, Bitsets]:
 
 def _state(every: Bitsets, errors: Bitsets) -> pa.Table:
     key, copy, bits = bitsets.concat(every, errors)
-    return pa.table(
+    return arrow_table(
         {
             "pair": (key >> PAIR_SHIFT).astype(np.int32),
             "word": (key & _WORD_MASK).astype(np.int32),

@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from leash_ray.errors import UsageError
+from leash_ray.reducers.arrays import arrow, arrow_table
 from leash_ray.reducers.block import block_of
 from leash_ray.reducers.columns import united
 from leash_ray.reducers.reducer import CODES, concat, ints
@@ -180,7 +181,7 @@ def _united_pairs(
 
 
 def _pairs(policy: Any, problem: Any) -> pa.Table:
-    return pa.table({"policy": pa.array(policy, pa.int32()), "problem": pa.array(problem, pa.int32())})
+    return arrow_table({"policy": np.asarray(policy, dtype=np.int32), "problem": np.asarray(problem, dtype=np.int32)})
 
 
 def _renumbered(table: pa.Table, number_of: Mapping[str, NDArray[np.int32]]) -> pa.Table:
@@ -188,5 +189,5 @@ def _renumbered(table: pa.Table, number_of: Mapping[str, NDArray[np.int32]]) -> 
         if name in CODES:
             # -1 (no word) finds the appended -1.
             new = np.append(number_of[name], np.int32(-1))[ints(table, name)]
-            table = table.set_column(i, table.schema.field(i), pa.array(new))
+            table = table.set_column(i, table.schema.field(i), arrow(new))
     return table

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from leash_ray.reducers.arrays import arrow_table
 from leash_ray.reducers.block import Block
 from leash_ray.reducers.reducer import Ints, ints
 
@@ -21,7 +22,7 @@ class Tasks:
 
     def update(self, block: Block) -> pa.Table:
         known = block.cells.task >= 0
-        state = pa.table({"pair": block.cells.pair[known], "task": block.cells.task[known]}, schema=self.schema)
+        state = arrow_table({"pair": block.cells.pair[known], "task": block.cells.task[known]}, schema=self.schema)
         return self.merge(state, block.n_pairs)
 
     def merge(self, states: pa.Table, n_pairs: int) -> pa.Table:
@@ -29,7 +30,7 @@ class Tasks:
         pair, task = np.divmod(
             _distinct(ints(states, "pair").astype(np.int64) * n_tasks + ints(states, "task")), n_tasks
         )
-        return pa.table({"pair": pair.astype(np.int32), "task": task.astype(np.int32)}, schema=self.schema)
+        return arrow_table({"pair": pair.astype(np.int32), "task": task.astype(np.int32)}, schema=self.schema)
 
     def finalize(self, state: pa.Table, n_pairs: int) -> pl.DataFrame:
         """Columns pair and task, sorted by pair."""

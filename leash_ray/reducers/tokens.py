@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from leash_ray.reducers.arrays import numpy
 from leash_ray.reducers.block import Block, Ints
 from leash_ray.reducers.columns import numbers
 from leash_ray.reducers.reducer import ByPair, sum_at
@@ -47,14 +48,16 @@ class TokenSums(ByPair):
         found: dict[str, Ints] = {}
         has_tokens = None
         if tokens.null_count:
-            has_tokens = tokens.is_valid().to_numpy(zero_copy_only=False)
+            has_tokens = numpy(tokens.is_valid())
             found["n_tokens_rows"] = has_tokens.astype(np.int64)
-        n_tokens = (tokens.fill_null(0) if tokens.null_count else tokens).to_numpy()
+        n_tokens = numpy(tokens) if has_tokens is None else np.where(has_tokens, numpy(tokens), 0)
         found["n_tokens"] = n_tokens
         for name, values in (("logprob", nats), ("entropy", entropy)):
             if values is None:
                 continue
-            each = (values.fill_null(np.nan) if values.null_count else values).to_numpy()
+            each = numpy(values)
+            if values.null_count:
+                each = np.where(numpy(values.is_valid()), each, np.nan)
             with np.errstate(invalid="ignore", divide="ignore"):
                 each = each / n_tokens if name == "entropy" else each
             least = 0.0 if name == "entropy" else -MAX_NATS
