@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from leash_ray.cli_options import example, run_path
-from leash_ray.errors import UsageError
+from leash_ray.errors import RunFailed, UsageError
 
 
 @click.command(epilog=example("leash reduce runs/demo/completions --base base --trained trained --json"))
@@ -25,6 +25,15 @@ from leash_ray.errors import UsageError
 @click.option("--confidence", type=float, metavar="LEVEL", help="Of all intervals, such as 0.95.")
 @click.option("--problems", metavar="FILE", help="What is known of the problems: Parquet or JSONL with problem_id.")
 @click.option("--scores", multiple=True, metavar="FILE", help="Scores tables, for perplexities of given texts.")
+@click.option("--by", multiple=True, metavar="KEY", help="Measure problems apart by KEY of their metadata, too.")
+@click.option("--k", type=click.IntRange(1), help="As if only the first K samples of each problem had been drawn.")
+@click.option("--step", type=int, help="The checkpoint TRAINED@STEP.")
+@click.option("--filter", "where", metavar="SQL", help="Only rows of which it holds, such as 'n_tokens < 100'.")
+@click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS", help="How the tables name a column.")
+@click.option("--drop-duplicates", is_flag=True, help="Take the first copy of a sample that occurs more than once.")
+@click.option("--from-rows", is_flag=True, help="Read all rows, also where the state of a shard is kept beside it.")
+@click.option("--keep-states", is_flag=True, help="Keep states beside Parquet files, as is always done in a run.")
+@click.option("--check", is_flag=True, help="Compare the kept states with the rows, and print what differs.")
 @click.option("--config", hidden=True, help="The run of this config, in place of PATHS (for jobs/).")
 @click.option("--run", "run", hidden=True, help="This run, in place of PATHS (for jobs/).")
 def reduce(
@@ -38,13 +47,23 @@ def reduce(
     rates: tuple[str, ...],
     problems: str | None,
     scores: tuple[str, ...],
+    by: tuple[str, ...],
+    k: int | None,
+    step: int | None,
+    where: str | None,
+    columns: tuple[str, ...],
+    drop_duplicates: bool,
+    from_rows: bool,
+    keep_states: bool,
+    check: bool,
     config: str | None,
     run: str | None,
     **measure: Any,
 ) -> None:
     """Measure support, pass@k, entropies and what chance gives, from completions tables, wherever they came from.
 
-    PATHS are run directories, folders of Parquet, files or globs. Checkpoints (policies named trained@STEP) are
+    PATHS are run directories, folders of Parquet, files (Parquet, JSONL, CSV), globs, or addresses such as
+    s3://bucket/completions. Checkpoints (policies named trained@STEP) are
     measured as a series, too. docs/measuring.md explains every number.
     """
     if config or run:
@@ -55,8 +74,13 @@ def reduce(
         raise UsageError("give PATHS: a run directory, folders of Parquet, files or globs")
     if zeta is not None and not 0 < zeta < 1:
         raise UsageError(f"--zeta must lie between 0 and 1, not {zeta}")
+    if check:
+        _check(paths)
+        return
     asked = _config_of(paths)
     base, trained = base or asked.get("base", "base"), trained or asked.get("trained", "trained")
+    if step is not None:
+        trained = f"{trained.partition('@')[0]}@{step}"
     if base == trained:
         raise UsageError(f"--base and --trained must name two different policies, not {base} twice")
     if problems and asked:
@@ -66,14 +90,16 @@ def reduce(
         changes["guess_rate"] = _rates(rates)
     from leash_ray import stages
 
+    rows = stages.RowsAsked(k, where, _columns(columns), by, drop_duplicates, from_rows, keep_states)
     support = stages.reduce_tables(
-        [Path(p) for p in paths],
+        [p if "://" in p else Path(p) for p in paths],
         base,
         trained,
         zeta or asked.get("zeta", 0.05),
         changes,
         Path(problems) if problems else None,
         [Path(p) for p in scores],
+        rows,
     )
     if as_json:
         click.echo(json.dumps(support))
@@ -83,8 +109,33 @@ def reduce(
 
     prompts = read_prompts(Path(paths[0])) if asked else None
     print_report(support, sampling=asked.get("sampling"), prompts=prompts, details=details, bits=bits)
-    if asked:
+    if asked and rows.is_all:
         click.echo(f"\nresults are in {paths[0]}; next: leash report {paths[0]}")
+
+
+def _check(paths: tuple[str, ...]) -> None:
+    from leash_ray.reduce import compare, worth_ray
+    from leash_ray.stages import is_run
+
+    tables = [str(Path(paths[0]) / "completions")] if is_run(paths) else list(paths)
+    if differing := compare(tables, parallel=worth_ray(tables)):
+        raise RunFailed(
+            f"the kept states differ from the rows: {'; '.join(differing)}. Delete the folders _state beside the "
+            "shards, then reduce again"
+        )
+    click.echo("kept states and rows agree")
+
+
+def _columns(given: tuple[str, ...]) -> dict[str, str]:
+    from leash_ray.reducers import READ_COLUMNS
+
+    found = {}
+    for one in given:
+        ours, equals, theirs = one.partition("=")
+        if not equals or not theirs or ours not in READ_COLUMNS:
+            raise UsageError(f"--column {one}: give OURS=THEIRS with OURS one of {', '.join(READ_COLUMNS)}")
+        found[ours] = theirs
+    return found
 
 
 def _config_of(paths: tuple[str, ...]) -> dict[str, Any]:

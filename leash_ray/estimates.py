@@ -26,7 +26,7 @@ Degenerate case: a mean over problems, one of which is undefined, is undefined.
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from leash_ray.errors import UsageError
 from leash_ray.measure.group import Measured, measure
 from leash_ray.measure.measuring import Measuring
-from leash_ray.measure.pair import SIDES, answers_of, only_above_guessing, pair_of, within
+from leash_ray.measure.pair import SIDES, AnswersOfTwo, answers_of, only_above_guessing, pair_of, within
 from leash_ray.measure.series import checkpoints_of, series_json
 from leash_ray.measure.soft import above_epsilon, epsilons
 from leash_ray.reducers import NATS_UNIT, Reduced
@@ -164,6 +164,8 @@ class Estimates:
     overall: GroupEstimates
     by_task: dict[str, GroupEstimates] | None
     """None: the completions name no task."""
+    by: dict[str, dict[str, GroupEstimates]]
+    """Key of the problems' metadata -> value -> its problems' estimates, of the keys that were asked for."""
     perplexity: dict[str, Any] | None
     """Of given texts, by source; None: none were scored."""
     series: dict[str, Any] | None
@@ -188,6 +190,7 @@ class Estimates:
             "zeta": self.zeta,
             **overall,
             "by_task": None if by_task is None else {task: group.to_json() for task, group in by_task.items()},
+            **({"by": {k: {v: g.to_json() for v, g in of.items()} for k, of in self.by.items()}} if self.by else {}),
             "series": self.series,
             "perplexity": self.perplexity,
         }
@@ -222,6 +225,10 @@ def estimate(
             str(task): overall if len(rows) == len(both) else _group(rows.drop("task"), answers, base, trained, how)
             for (task,), rows in sorted(named.group_by("task", maintain_order=True))
         }
+    by = {
+        key: by_task if key == "task" and by_task else _by(key, of, both, answers, base, trained, how)
+        for key, of in how.by.items()
+    }
     series = series_json(reduced, base, checkpoints)
     if series is not None:
         series["estimates"] = {
@@ -229,7 +236,22 @@ def estimate(
             for policy in series["policies"]
         }
     per_problem = _per_problem(both.filter("paired"), answers, overall, how.zeta)
-    return Estimates(base, trained, how.zeta, overall, by_task, None, series, per_problem)
+    return Estimates(base, trained, how.zeta, overall, by_task, by, None, series, per_problem)
+
+
+def _by(
+    key: str,
+    value_of: Mapping[str, str],
+    both: pl.DataFrame,
+    answers: AnswersOfTwo,
+    base: str,
+    trained: str,
+    how: Measuring,
+) -> dict[str, GroupEstimates]:
+    """Estimates by value; problems without one are a group of their own."""
+    values = pl.Series([value_of.get(i, f"(no {key})") for i in both["problem_id"]])
+    groups = both.with_columns(values.alias("by")).group_by("by", maintain_order=True)
+    return {str(value): _group(rows.drop("by"), answers, base, trained, how) for (value,), rows in sorted(groups)}
 
 
 def _checkpoint(reduced: Reduced, base: str, policy: str, how: Measuring) -> GroupEstimates:
@@ -266,7 +288,7 @@ def paired_rows(reduced: Reduced, base: str, trained: str, how: Measuring) -> pl
     return both
 
 
-def _group(rows: pl.DataFrame, answers: pl.DataFrame, base: str, trained: str, how: Measuring) -> GroupEstimates:
+def _group(rows: pl.DataFrame, answers: AnswersOfTwo, base: str, trained: str, how: Measuring) -> GroupEstimates:
     paired = rows.filter("paired")
     k = int(min(paired["n_base"].min(), paired["n_trained"].min())) if len(paired) else 0  # type: ignore[type-var, arg-type]
     apart = rows.filter(~pl.col("paired"))
@@ -357,7 +379,7 @@ def _policy(
     )
 
 
-def _per_problem(paired: pl.DataFrame, answers: pl.DataFrame, overall: GroupEstimates, zeta: float) -> pa.Table:
+def _per_problem(paired: pl.DataFrame, answers: AnswersOfTwo, overall: GroupEstimates, zeta: float) -> pa.Table:
     solved_base, solved_trained = (_found(f"scored_before_correct_{side}", overall.k) for side in ("base", "trained"))
     group = (
         pl.when(solved_base & solved_trained)

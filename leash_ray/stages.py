@@ -5,7 +5,7 @@ The command line and ``jobs/`` call the same functions.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,28 @@ from leash_ray.session import (
 if TYPE_CHECKING:
     from leash_ray.estimates import Estimates
     from leash_ray.measure.measuring import Measuring
+
+
+@dataclass(frozen=True, slots=True)
+class RowsAsked:
+    """Which rows of completions tables, and how they are read and grouped."""
+
+    first_k: int | None = None
+    """Only samples below this index: as if no more had been drawn."""
+    where: str | None = None
+    """A SQL condition on the rows."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Our name of a column -> the tables'."""
+    by: tuple[str, ...] = ()
+    """Keys of the problems' metadata."""
+    drop_duplicates: bool = False
+    from_rows: bool = False
+    keep_states: bool = False
+
+    @property
+    def is_all(self) -> bool:
+        """Whether no row is left out."""
+        return self.first_k is None and self.where is None
 
 
 def train(current: Session) -> Path:
@@ -96,20 +118,24 @@ def reduce_run(
     trained: str,
     zeta: float,
     scores: Sequence[Path] = (),
+    rows: "RowsAsked | None" = None,
 ) -> dict[str, Any]:
     """A run's completions to estimates, which are written into it and logged; the run must be held by the caller.
 
     Args:
         scores: scores tables beside those that the run itself has.
+        rows: how they are read and grouped.
     """
     import pyarrow.parquet as pq
 
-    from leash_ray.measure.measuring import measuring_of
+    from leash_ray.measure.measuring import groups_by, measuring_of
     from leash_ray.problems_file import read_problems
     from leash_ray.scoring.cut import cut_json, is_cut
 
-    measuring = measuring_of(config.measure, zeta, read_problems(run.problems_parquet))
-    estimates = _estimates([run.completions], base, trained, measuring, [*_scores_of(run), *scores])
+    rows = replace(rows or RowsAsked(), keep_states=True)
+    known = read_problems(run.problems_parquet)
+    measuring = replace(measuring_of(config.measure, zeta, known), by=groups_by(rows.by, known))
+    estimates = _estimates([run.completions], base, trained, measuring, [*_scores_of(run), *scores], rows)
     support = estimates.to_json()
     if is_cut(config.sampling.params) and (cut := cut_json(parquet_files(run.completions))):
         support["cut"] = cut
@@ -123,43 +149,74 @@ def reduce_run(
 
 
 def reduce_tables(
-    paths: Sequence[Path],
+    paths: Sequence[Path | str],
     base: str,
     trained: str,
     zeta: float,
     changes: Mapping[str, Any] | None = None,
     problems: Path | None = None,
     scores: Sequence[Path] = (),
+    rows: "RowsAsked | None" = None,
 ) -> dict[str, Any]:
-    """Estimates of any completions tables; where the only path is a run, they are also written into it.
+    """Estimates of any completions tables; where the only path is a run, they are also written into it, unless only
+    some of its rows were asked for.
 
     Args:
         changes: keys of the config's ``measure`` section.
         problems: what is known of the problems of tables without a run (:mod:`leash_ray.measure.problems`).
         scores: scores tables, for perplexities.
+        rows: which rows, and how they are read and grouped.
     """
+    rows = rows or RowsAsked()
     changed = {f"measure.{key}": value for key, value in (changes or {}).items()}
-    if len(paths) == 1 and (paths[0] / "run.json").is_file():
-        run = RunDir.open(paths[0])
-        config = parse_config(run.config, str(run.config_yaml), changed)
-        with run.hold():
-            return reduce_run(run, config, base, trained, zeta, scores)
     from leash_ray.config import merged, validate
-    from leash_ray.measure.measuring import measuring_of
+    from leash_ray.measure.measuring import groups_by, measuring_of
     from leash_ray.measure.problems import read_known_problems
     from leash_ray.measure.settings import MeasureConfig
 
-    settings = validate(MeasureConfig, merged({}, changes or {}), "leash reduce")
-    known = read_known_problems(problems) if problems else []
-    return _estimates(paths, base, trained, measuring_of(settings, zeta, known), scores).to_json()
+    if is_run(paths):
+        run = RunDir.open(paths[0])
+        config = parse_config(run.config, str(run.config_yaml), changed)
+        if rows.is_all:
+            with run.hold():
+                return reduce_run(run, config, base, trained, zeta, scores, rows)
+        from leash_ray.problems_file import read_problems
+
+        settings, known = config.measure, read_problems(run.problems_parquet)
+        paths, scores = [run.completions], [*_scores_of(run), *scores]
+    else:
+        settings = validate(MeasureConfig, merged({}, changes or {}), "leash reduce")
+        known = read_known_problems(problems) if problems else []
+    measuring = replace(measuring_of(settings, zeta, known), by=groups_by(rows.by, known))
+    return _estimates(paths, base, trained, measuring, scores, rows).to_json()
+
+
+def is_run(paths: Sequence[Path | str]) -> bool:
+    """Whether the only path is a run directory."""
+    return len(paths) == 1 and (Path(paths[0]) / "run.json").is_file()
 
 
 def _estimates(
-    paths: Sequence[Path], base: str, trained: str, measuring: "Measuring", scores: Sequence[Path]
+    paths: Sequence[Path | str],
+    base: str,
+    trained: str,
+    measuring: "Measuring",
+    scores: Sequence[Path],
+    rows: RowsAsked,
 ) -> "Estimates":
-    from leash_ray.reduce import reduce_paths, worth_ray
+    from leash_ray.reduce import Reading, reduce_paths, worth_ray
 
-    found = reduce_paths(paths, base=base, trained=trained, measuring=measuring, parallel=worth_ray(paths))
+    found = reduce_paths(
+        paths,
+        base=base,
+        trained=trained,
+        measuring=measuring,
+        parallel=worth_ray(paths),
+        from_rows=rows.from_rows,
+        keep_states=rows.keep_states,
+        drop_duplicates=rows.drop_duplicates,
+        reading=Reading(columns=rows.columns, first_k=rows.first_k, where=rows.where),
+    )
     if not scores:
         return found
     from leash_ray.measure.scores import perplexity_json, read_scores

@@ -186,7 +186,7 @@ def test_dictionaries_may_differ_between_chunks_and_repeat_themselves() -> None:
 def test_a_sliced_block_and_a_block_of_errors() -> None:
     whole = table(ROWS)
     states = [state_of_block(whole.slice(i, 1)) for i in range(len(ROWS))]
-    assert states[6].answers.num_rows == 0
+    assert states[6].tables["answers"].num_rows == 0
     assert same(states[0].merge(*states[1:]).finalize(), state_of_block(whole).finalize())
 
 
@@ -210,10 +210,10 @@ def test_one_unknown_wrong_answer_spares_the_correct_ones() -> None:
 
 def test_policies_left_out_are_still_named() -> None:
     state = state_of_block(table(ROWS), policies=["trained"])
-    assert state.problems.column("policy").to_pylist() == ["trained"]
+    assert state.keys.column("policy").to_pylist() == ["trained"]
     assert state.finalize().policies == {"base": 8, "trained": 1}
     nobody = state_of_block(table(ROWS), policies=["other"])
-    assert nobody.finalize().policies == {"base": 8, "trained": 1} and nobody.problems.num_rows == 0
+    assert nobody.finalize().policies == {"base": 8, "trained": 1} and nobody.pairs.num_rows == 0
 
 
 @pytest.mark.parametrize("split", [0, 3, 8])
@@ -277,4 +277,4 @@ def test_the_empty_state_is_neutral() -> None:
     empty, state = CompletionsState.empty(), state_of_block(table(ROWS))
     assert same(empty.merge(state).finalize(), state.finalize())
     assert empty.merge(empty).finalize().policies == {}
-    assert state_of_block(table([])).problems.num_rows == 0
+    assert state_of_block(table([])).pairs.num_rows == 0

@@ -21,6 +21,8 @@ class Measuring:
     """problem id -> its cluster; None: each problem is its own."""
     guess: Mapping[str, float] | None = None
     """problem id -> chance that a guess is right, of the problems of which it is known."""
+    by: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Key of the problems' metadata -> problem id -> its value: groups that are measured apart."""
 
     def __post_init__(self) -> None:
         if not 0 < self.zeta < 1:
@@ -46,6 +48,25 @@ def measuring_of(config: MeasureConfig, zeta: float, problems: Iterable[Problem]
             "one by task"
         )
     return Measuring(zeta, config, clusters, rates or None)
+
+
+def groups_by(keys: Iterable[str], problems: Iterable[Problem]) -> dict[str, dict[str, str]]:
+    """Problems by the values of their metadata (``task``: their task).
+
+    Raises:
+        UsageError: no problem has a key.
+    """
+    problems = list(problems)
+    found = {}
+    for key in keys:
+        of = {p.id: str(p.metadata[key]) for p in problems if key in p.metadata}
+        if key == "task":
+            of = {p.id: p.task for p in problems}
+        elif not of:
+            known = ", ".join(sorted({k for p in problems for k in p.metadata})) or "none"
+            raise UsageError(f"--by {key}: no problem's metadata has it; its keys: {known}, and task")
+        found[key] = of
+    return found
 
 
 def guess_rate(problem: Problem, config: MeasureConfig) -> float:

@@ -99,28 +99,36 @@ class Pair:
         return self.k_known > self.k
 
 
-def answers_of(reduced: Reduced, base: str, trained: str) -> pl.DataFrame:
-    """Distinct (problem_id, answer) of either policy: count, correct and before (null: none) of both, by suffix."""
-    keys = ["problem_id", "answer"]
+@dataclass(frozen=True, slots=True)
+class AnswersOfTwo:
+    """The distinct answers to the problems of two policies."""
+
+    rows: pl.DataFrame
+    """Of each (problem, answer), in no order: problem (place in ``problem_ids``), answer (place in ``texts``; null:
+    "NA"), and count, correct and scored_before (null: none) of both policies, by suffix."""
+    problem_ids: pl.Series
+    texts: pl.Series
+
+
+def answers_of(reduced: Reduced, base: str, trained: str) -> AnswersOfTwo:
+    """Distinct (problem, answer) of either policy."""
+    problem_ids = reduced.problems["problem_id"].unique().sort()
+    problem = reduced.problems["problem_id"].replace_strict(
+        problem_ids, pl.int_range(len(problem_ids), eager=True), return_dtype=pl.Int64
+    )
     found = None
     for side, name in zip(SIDES, (base, trained), strict=True):
-        rows = (
-            reduced.answers.filter(policy=name)
-            .drop("policy")
-            .join(
-                reduced.correct_answers.filter(policy=name).drop("policy"),
-                on=keys,
-                how="left",
-                nulls_equal=True,
-            )
-            .rename({c: f"{c}_{side}" for c in ("count", "correct", "scored_before")})
-        )
-        found = rows if found is None else found.join(rows, on=keys, how="full", coalesce=True, nulls_equal=True)
+        own = (reduced.problems["policy"] == name).gather(reduced.answers["row"])
+        rows = reduced.answers.filter(own)
+        rows = rows.with_columns(problem=problem.gather(rows["row"])).drop("row")
+        rows = rows.rename({c: f"{c}_{side}" for c in ("count", "correct", "scored_before")})
+        on = ["problem", "answer"]
+        found = rows if found is None else found.join(rows, on=on, how="full", coalesce=True, nulls_equal=True)
     assert found is not None
-    return found
+    return AnswersOfTwo(found, problem_ids, reduced.answer_texts)
 
 
-def pair_of(rows: pl.DataFrame, answers: pl.DataFrame, k: int) -> Pair:
+def pair_of(rows: pl.DataFrame, answers: AnswersOfTwo, k: int) -> Pair:
     """The arrays of some problems.
 
     Args:
@@ -129,12 +137,18 @@ def pair_of(rows: pl.DataFrame, answers: pl.DataFrame, k: int) -> Pair:
         answers: :func:`answers_of` them, of at least these problems.
         k: smallest number of scored samples.
     """
-    place = rows.select("problem_id").with_row_index("problem")
-    answers = answers.join(place, on="problem_id", how="inner").sort("problem", "answer", nulls_last=True)
+    place = pl.DataFrame({"problem_id": answers.problem_ids}).join(
+        rows.select("problem_id").with_row_index("place"), on="problem_id", how="left", maintain_order="left"
+    )["place"]
+    every = (
+        answers.rows.with_columns(problem=place.gather(answers.rows["problem"])).drop_nulls("problem").sort("problem")
+    )
     known = not sum(int(rows[f"answer_unknown_{side}"].sum()) for side in SIDES)
     correct_known = not sum(int(rows[f"correct_answer_unknown_{side}"].sum()) for side in SIDES)
     either = pl.sum_horizontal(*(pl.col(f"correct_{side}").fill_null(0) for side in SIDES)) > 0
-    correct = answers.filter(either, pl.col("answer").is_not_null())
+    correct = every.filter(either, pl.col("answer").is_not_null())
+    # One order, whatever the numbers of the answers: sums of floats depend on it.
+    correct = correct.with_columns(answers.texts.gather(correct["answer"]).alias("answer")).sort("problem", "answer")
     clusters = guess = None
     if "cluster" in rows.columns:
         clusters = cluster_codes(rows["cluster"].to_numpy())
@@ -143,7 +157,7 @@ def pair_of(rows: pl.DataFrame, answers: pl.DataFrame, k: int) -> Pair:
     return Pair(
         base=_side(rows, "base"),
         trained=_side(rows, "trained"),
-        answers=_answers(answers) if known else None,
+        answers=_answers(every) if known else None,
         correct=_answers(correct) if correct_known else None,
         k=k,
         clusters=clusters,

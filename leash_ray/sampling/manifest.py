@@ -126,11 +126,15 @@ def write_again(path: Path, table: pa.Table) -> None:
 
 
 def _write(path: Path, table: pa.Table, record: Record | None) -> None:
+    from leash_ray.reducers.kept import keep_table
+
     with atomic_path(path) as tmp:
         pq.write_table(table, tmp, compression="zstd")
+        digest = checksum(tmp)
         if record is not None:
-            _record(path, replace(record, size_bytes=tmp.stat().st_size, blake2b=checksum(tmp)))
+            _record(path, replace(record, size_bytes=tmp.stat().st_size, blake2b=digest))
     sync_folder(path.parent)
+    keep_table(path, table, digest)
 
 
 def _record(path: Path, record: Record) -> None:

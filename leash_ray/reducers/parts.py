@@ -1,0 +1,149 @@
+"""States cut by problem, and as bytes: what is exchanged, spilled and kept on disk.
+
+Both policies of a problem fall into the same part, so parts are merged and finalized one by one.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from leash_ray.reducers.arrays import arrow
+from leash_ray.reducers.columns import used
+from leash_ray.reducers.reducer import CODES, ints
+from leash_ray.reducers.state import CompletionsState
+
+_META = b"leash_state"
+
+
+def part_of(problem_id: str, n_parts: int) -> int:
+    """The part of a problem; the same in every process and version."""
+    return zlib.crc32(problem_id.encode("utf-8", "surrogatepass")) % n_parts
+
+
+def cut(state: CompletionsState, n_parts: int) -> list[CompletionsState]:
+    """A state as ``n_parts`` disjoint ones; merged, they are the state again."""
+    of_word = np.array([part_of(w, n_parts) for w in state.words["problem_id"].to_pylist()], dtype=np.int32)
+    of_pair = of_word[ints(state.pairs, "problem")] if len(state.pairs) else np.zeros(0, dtype=np.int32)
+    number = np.empty(len(of_pair), dtype=np.int32)  # of a pair within its part
+    pair_order, pair_ends = _by_part(of_pair, n_parts)
+    starts = np.concatenate([[0], pair_ends[:-1]])
+    number[pair_order] = np.arange(len(of_pair)) - np.repeat(starts, pair_ends - starts)
+    pieces: list[dict[str, pa.Table]] = [{} for _ in range(n_parts)]
+    for name, table in state.tables.items():
+        pair = ints(table, "pair")
+        order, ends = _by_part(of_pair[pair], n_parts)
+        moved = table.set_column(0, table.schema.field(0), arrow(number[pair])).take(arrow(order))
+        start = 0
+        for of, end in zip(pieces, ends.tolist(), strict=True):
+            of[name], start = moved.slice(start, end - start).combine_chunks(), end
+    found = []
+    for i, tables in enumerate(pieces):
+        pairs = state.pairs.take(arrow(pair_order[starts[i] : pair_ends[i]]))
+        found.append(
+            _compact(CompletionsState(state.words, pairs, tables, state.policies if not i else {}, state.is_canonical))
+        )
+    return found
+
+
+def _by_part(part: NDArray[np.int32], n_parts: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows ordered by part, and where each part ends."""
+    kind = np.uint8 if n_parts <= 256 else np.uint16  # sorted by counting
+    return np.argsort(part.astype(kind), kind="stable"), np.cumsum(np.bincount(part, minlength=n_parts))
+
+
+def _compact(state: CompletionsState) -> CompletionsState:
+    """The same without words that it does not name."""
+    words, pairs, tables = dict(state.words), state.pairs, dict(state.tables)
+    for i, (column, kind) in enumerate((("policy", "policy"), ("problem", "problem_id"))):
+        codes, words[kind] = used(ints(pairs, column), words[kind])
+        pairs = pairs.set_column(i, pairs.schema.field(i), arrow(codes))
+    for kind in CODES:
+        if kind == "pair":
+            continue
+        naming = [
+            (name, table.schema.names.index(kind)) for name, table in tables.items() if kind in table.schema.names
+        ]
+        codes = np.concatenate([ints(tables[name], kind) for name, _ in naming]) if naming else np.zeros(0, np.int32)
+        codes, words[kind] = used(codes, words[kind])
+        start = 0
+        for name, place in naming:
+            table = tables[name]
+            own = arrow(codes[start : start + len(table)])
+            start += len(table)
+            tables[name] = table.set_column(place, table.schema.field(place), own)
+    return CompletionsState(words, pairs, tables, state.policies, state.is_canonical)
+
+
+def to_bytes(
+    state: CompletionsState, about: Mapping[str, object] | None = None, compression: str | None = "lz4"
+) -> bytes:
+    """A state as bytes, with JSON-able facts about it."""
+    tables = {
+        "pairs": state.pairs,
+        **{f"words/{name}": pa.table({"word": words}) for name, words in state.words.items()},
+        **{f"tables/{name}": table for name, table in state.tables.items()},
+    }
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    parts, sizes = [], []
+    for table in tables.values():
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
+            writer.write_table(table)
+        parts.append(sink.getvalue())
+        sizes.append(parts[-1].size)
+    head = json.dumps(
+        {
+            "tables": dict(zip(tables, sizes, strict=True)),
+            "policies": dict(state.policies),
+            "is_canonical": state.is_canonical,
+            "about": dict(about or {}),
+        }
+    ).encode()
+    return b"".join([_META, len(head).to_bytes(8, "little"), head, *map(bytes, parts)])
+
+
+def about_of(data: bytes | memoryview | pa.Buffer) -> dict[str, object]:
+    """The facts that :func:`to_bytes` was told."""
+    return dict(_head(memoryview(data))[0]["about"])
+
+
+def about_of_file(path: Path) -> dict[str, object]:
+    """The same of a file, of which only the head is read."""
+    with open(path, "rb") as f:
+        start = f.read(len(_META) + 8)
+        head = start + f.read(int.from_bytes(start[len(_META) :], "little") if start.startswith(_META) else 0)
+    return about_of(head)
+
+
+def _head(data: memoryview) -> tuple[dict[str, dict[str, int]], int]:
+    if bytes(data[: len(_META)]) != _META:
+        raise ValueError("no state")
+    start = len(_META) + 8
+    stop = start + int.from_bytes(data[len(_META) : start], "little")
+    return json.loads(bytes(data[start:stop])), stop
+
+
+def from_bytes(data: bytes | memoryview | pa.Buffer) -> CompletionsState:
+    """What :func:`to_bytes` was given.
+
+    Raises:
+        ValueError: they are no state, or not whole.
+    """
+    view = memoryview(data)
+    head, at = _head(view)
+    tables = {}
+    for name, size in head["tables"].items():
+        tables[name] = pa.ipc.open_stream(pa.py_buffer(view[at : at + size])).read_all()
+        at += size
+    return CompletionsState(
+        {n.removeprefix("words/"): t.column(0).combine_chunks() for n, t in tables.items() if n.startswith("words/")},
+        tables["pairs"],
+        {n.removeprefix("tables/"): t.combine_chunks() for n, t in tables.items() if n.startswith("tables/")},
+        {str(name): int(n) for name, n in head["policies"].items()},
+        bool(head["is_canonical"]),
+    )

@@ -1,0 +1,22 @@
+"""All reducers. What estimates need is always reduced; the others where they are asked for."""
+
+from typing import Final
+
+from leash_ray.reducers.answers import AnswerCounts
+from leash_ray.reducers.first_hits import FirstHits
+from leash_ray.reducers.reducer import Reducer
+from leash_ray.reducers.samples import SampleIndices
+from leash_ray.reducers.tasks import Tasks
+from leash_ray.reducers.tokens import TokenSums
+from leash_ray.reducers.verdicts import VerdictCounts
+
+REDUCERS: Final[dict[str, Reducer]] = {
+    one.name: one for one in (VerdictCounts(), FirstHits(), AnswerCounts(), SampleIndices(), TokenSums(), Tasks())
+}
+"""By name."""
+
+ESTIMATED: Final = ("verdicts", "first_hits", "answers", "samples", "tokens", "tasks")
+"""What estimates need."""
+
+VERSION: Final = "1." + "-".join(f"{name}{REDUCERS[name].version}" for name in ESTIMATED)
+"""Of the states of these: a state of another version is made again from the rows."""
