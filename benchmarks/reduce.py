@@ -7,8 +7,9 @@ Same machine, files and cores; each side in a process of its own, one after anot
                                 [--layouts shards ...] [--sides threads ray ...] [--keep-data]
 
 ``seconds`` is the work alone, ``process_s`` the whole process with its imports, ``start_s`` Ray's start, ``peak_mb``
-the largest sum of the proportional set sizes of all its processes. ``ratio`` is ours over DuckDB's, of speeds, from rows in
-one process at the largest table, without looking for samples that occur twice, which DuckDB does not do by itself;
+the largest sum of the proportional set sizes of all its processes. ``ratio`` is ours over DuckDB's, of speeds, from
+rows in one process at the largest table, without looking for samples that occur twice, which DuckDB does not do by
+itself;
 ``ratio_same`` counts that on both sides. ``exponent`` is fitted to time against rows.
 """
 

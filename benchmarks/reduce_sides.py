@@ -1,8 +1,8 @@
 """The sides of ``benchmarks/reduce.py``: one folder of completions -> the same numbers, each in a process of its own.
 
 Every side gives, of all (policy, problem): counts of verdicts, first correct sample, sums of tokens and
-log-probabilities, distinct answers and answer entropy. A digest of them says whether two sides agree. ``checks_s`` is the time of looking
-for samples that occur more than once, where that is a step of its own; ours always looks.
+log-probabilities, distinct answers and answer entropy. A digest of them says whether two sides agree. ``checks_s`` is
+the time of looking for samples that occur more than once, where that is a step of its own; ours always looks.
 """
 
 import time
