@@ -274,7 +274,9 @@ def _csv(file: File, reading: Reading) -> Iterator[pa.Table]:
     with (
         stream_of(file) as stream,
         csv.open_csv(
-            pa.PythonFile(stream, mode="r"), read_options=csv.ReadOptions(block_size=_JSON_BYTES), convert_options=convert
+            pa.PythonFile(stream, mode="r"),
+            read_options=csv.ReadOptions(block_size=_JSON_BYTES),
+            convert_options=convert,
         ) as reader,
     ):
         for batch in reader:
