@@ -9,8 +9,7 @@ Same machine, files and cores; each side in a process of its own, one after anot
 ``seconds`` is the work alone, ``process_s`` the whole process with its imports, ``start_s`` Ray's start, ``peak_mb``
 the largest sum of the proportional set sizes of all its processes. ``ratio`` is ours over DuckDB's, of speeds, from
 rows in one process at the largest table, without looking for samples that occur twice, which DuckDB does not do by
-itself;
-``ratio_same`` counts that on both sides. ``exponent`` is fitted to time against rows.
+itself; ``ratio_same`` counts that on both sides. ``exponent`` is fitted to time against rows.
 """
 
 import argparse
@@ -64,27 +63,27 @@ class Memory(threading.Thread):
 def run_side(side: str, folder: Path, timeout_s: float) -> dict[str, Any]:
     """What a side says, in a process of its own."""
     started = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, __file__, "--one", side, str(folder)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    memory = Memory(process.pid)
-    memory.start()
-    try:
-        out, err = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 9)
-        process.communicate()
-        return {"failed": f"not done in {timeout_s:.0f} s"}
-    finally:
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:  # a pipe would wait for Ray's own
+        process = subprocess.Popen(
+            [sys.executable, __file__, "--one", side, str(folder)], stdout=out, stderr=err, start_new_session=True
+        )
+        memory = Memory(process.pid)
+        memory.start()
+        try:
+            status: int | None = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            status = None
         memory.ended.set()
-    if process.returncode:
-        return {"failed": (err.strip().splitlines() or ["no word"])[-1][:200]}
-    found: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
-    return {**found, "process_s": time.perf_counter() - started, "peak_mb": memory.peak_bytes / 1e6}
+        seconds = time.perf_counter() - started
+        for stream in (out, err):
+            stream.seek(0)
+        if status is None:
+            return {"failed": f"not done in {timeout_s:.0f} s"}
+        if status:
+            return {"failed": (err.read().strip().splitlines() or ["no word"])[-1][:200]}
+        found: dict[str, Any] = json.loads(out.read().strip().splitlines()[-1])
+    return {**found, "process_s": seconds, "peak_mb": memory.peak_bytes / 1e6}
 
 
 def same(a: dict[str, float], b: dict[str, float]) -> bool:

@@ -8,9 +8,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from leash_ray.estimates import Estimates, estimate
-from leash_ray.measure.measuring import Measuring
 from leash_ray.reduce.read import Reading, pieces_of
 from leash_ray.reduce.sources import find_files, size_bytes
 from leash_ray.reducers import CompletionsState, Reduced
@@ -18,8 +17,11 @@ from leash_ray.reducers.choose import of_policies
 from leash_ray.reducers.kept import kept, merge_folders
 from leash_ray.reducers.reduced import differences, joined
 
+if TYPE_CHECKING:
+    from leash_ray.estimates import Estimates
+    from leash_ray.measure.measuring import Measuring
+
 __all__ = [
-    "Estimates",
     "Reading",
     "compare",
     "find_files",
@@ -38,13 +40,13 @@ def reduce_paths(
     base: str,
     trained: str,
     zeta: float = 0.05,
-    measuring: Measuring | None = None,
+    measuring: "Measuring | None" = None,
     parallel: bool = True,
     from_rows: bool = False,
     keep_states: bool = False,
     drop_duplicates: bool = False,
     reading: Reading | None = None,
-) -> Estimates:
+) -> "Estimates":
     """Reduce completions tables.
 
     Args:
@@ -64,6 +66,8 @@ def reduce_paths(
     Raises:
         UsageError: nothing to read there, not a completions table, duplicate keys, unknown policy or verdict.
     """
+    from leash_ray.estimates import estimate
+
     checkpoints = f"{trained.partition('@')[0]}@*"
     reading = replace(reading or Reading(), policies=(base, trained, checkpoints))
     parts = reduced_parts(

@@ -6,6 +6,7 @@ import pickle
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -90,7 +91,9 @@ def on_ray(
     quiet_ray_data()
     n_tasks = min(len(pieces) - 1, _TASKS_PER_CPU * int(ray.cluster_resources().get("CPU", 1)))
     rest = pieces[1:]
-    items = [{"pieces": [pickle.dumps(piece) for piece in rest[i::n_tasks]]} for i in range(n_tasks)]
+    # Neighbours to one task: samplers write a problem's samples near each other, so few tasks meet it.
+    bounds = [len(rest) * i // n_tasks for i in range(n_tasks + 1)]
+    items = [{"pieces": [pickle.dumps(p) for p in rest[a:b]]} for a, b in pairwise(bounds)]
     data = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         functools.partial(_partial, reading=reading, is_cut=is_cut), batch_size=None, batch_format="pyarrow"
     )
@@ -126,10 +129,10 @@ def _partial(batch: pa.Table, reading: Reading, is_cut: bool) -> pa.Table:
                     state = state_of_piece(pickle.loads(piece), reading)
                     states.add(cut(state, N_PARTS) if is_cut else state)
             if is_cut:
-                rows = [(i, None, to_bytes(part)) for i, part in enumerate(states.parts())]
+                rows = [(i, None, to_bytes(part, compression="zstd")) for i, part in enumerate(states.parts())]
             else:
                 whole = list(states.parts())
-                rows = [(0, None, to_bytes(whole[0].merge(*whole[1:])))]
+                rows = [(0, None, to_bytes(whole[0].merge(*whole[1:]), compression="zstd"))]
         except UsageError as e:
             rows = [(0, str(e), b"")]
     return _table(rows)
