@@ -32,9 +32,7 @@ MAY_CHANGE = (
     "sampling.concurrent",
     *("train.cpus_per_worker", "train.gpus_per_worker", "train.keep_checkpoints"),
 )
-MAY_CHANGE_OF_A_POLICY = (
-    *("cpus", "gpus", "accelerator_type", "replicas", "autoscaling", "tensor_parallel_size", "stall_s"),
-)
+MAY_CHANGE_OF_A_POLICY = ("cpus", "gpus", "accelerator_type", "replicas", "autoscaling", "tensor_parallel_size")
 """Config keys that say how a run runs and not what it computes: a resumed run may have others."""
 
 Say = Callable[[str], None]
