@@ -27,6 +27,7 @@ from leash_ray.cluster import Device
 from leash_ray.config import PolicyConfig
 from leash_ray.engine import llm_config
 from leash_ray.forking import forked
+from leash_ray.stall import StallWatch, tell_of_steps
 from leash_ray.types import CompletionBatch, SampleRequest, SamplingParams
 
 
@@ -64,6 +65,8 @@ class PolicyServer(LLMServer):
         self._in_flight = 0
         self._idle = asyncio.Condition()
         self._syncing = False
+        self._watch = StallWatch(policy.stall_s)
+        tell_of_steps(self.engine._engine_client, self._watch)
         # Off the event loop, in one thread with a tokenizer of its own: fast tokenizers cannot be shared by threads.
         self._decoder = copy.deepcopy(self.engine._engine_client.get_tokenizer())
         self._decoding = ThreadPoolExecutor(max_workers=1)
@@ -83,6 +86,7 @@ class PolicyServer(LLMServer):
             if version is not None and version != self._version:
                 return None
             self._in_flight += 1
+            self._watch.begin()
             current = self._version
         try:
             # A group: when one request fails, the others are cancelled before the replica counts as idle.
@@ -94,6 +98,7 @@ class PolicyServer(LLMServer):
         finally:
             async with self._idle:
                 self._in_flight -= 1
+                self._watch.end()
                 self._idle.notify_all()
 
     async def _sample_one(self, request: SampleRequest, params: SamplingParams, version: int) -> CompletionBatch:
@@ -143,11 +148,13 @@ class PolicyServer(LLMServer):
         )
 
     async def check_health(self) -> None:
-        """A replica whose engine is dead leaves: Serve would wait for three checks to fail."""
+        """A replica whose engine is dead or hangs leaves: Serve would wait for three failed checks, vLLM for ever."""
         try:
             await super().check_health()
         except EngineDeadError:
             _leave()
+        if self._watch.hangs():
+            _leave("hangs")
 
     async def load_weights(self, path: str, version: int) -> int:
         """Take the weights of the Hugging Face folder ``path`` in place, and call them ``version``.
@@ -182,9 +189,9 @@ class PolicyServer(LLMServer):
         return [len(ids) for ids in tokenizer(list(prompts))["input_ids"]]
 
 
-def _leave() -> NoReturn:
-    """End this process at once: its callers are told that it is gone, and Serve starts another."""
-    print("vLLM's engine process is dead: this replica leaves", file=sys.stderr, flush=True)
+def _leave(why: str = "is dead") -> NoReturn:
+    """End this process at once: its callers are told that it is gone, and Serve starts another. Ray ends the engine."""
+    print(f"vLLM's engine process {why}: this replica leaves", file=sys.stderr, flush=True)
     os._exit(1)
 
 

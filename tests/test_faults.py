@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from leash_ray import cluster, stages
-from leash_ray.config import SamplingConfig, load_config
+from leash_ray.config import PolicyConfig, SamplingConfig, load_config
+from leash_ray.deploy import deploy, resolve_model, stop
 from leash_ray.errors import RunFailed, UsageError
 from leash_ray.files import atomic_path, parquet_files
 from leash_ray.policy import ServedPolicy
@@ -20,7 +21,7 @@ from leash_ray.sampling.draw import ShardMaker
 from leash_ray.sampling.shard import Shard, plan_shards
 from leash_ray.sampling.stream import sample_shards
 from leash_ray.session import open_run, session
-from leash_ray.types import Problem, SamplingParams
+from leash_ray.types import Problem, SampleRequest, SamplingParams
 from leash_ray.verify.remote import RemoteVerifier
 
 TINY = Path(__file__).parent.parent / "jobs" / "configs" / "tiny.yaml"
@@ -58,6 +59,24 @@ def test_a_killed_task_costs_no_completion(
     assert 1 <= killed[0] < len(shards)
     assert sum(r["completions"] for r in disturbed) == sum(r["completions"] for r in undisturbed)
     assert texts(tmp_path / "b") == texts(tmp_path / "a")
+
+
+@pytest.mark.slow
+def test_an_engine_that_hangs_is_replaced(ray_session: None) -> None:
+    """SIGSTOP: it is there, and answers nothing."""
+    policy = PolicyConfig(model="embedded:countdown", dtype="float32", max_model_len=64, cpus=0.5, stall_s=5)
+    hung = deploy({"hung": policy}, {"hung": resolve_model("embedded:countdown")}, "cpu", "tests")["hung"]
+    request, params = SampleRequest("2 3 9=21:", 8, seed=1), SamplingParams(max_tokens=12)
+    try:
+        before = hung.sample([request], params)[0]
+        replica = next(p for p in psutil.Process().children(recursive=True) if "PolicyServer:hung" in p.name())
+        (engine,) = replica.children()
+        engine.suspend()
+        after = hung.sample([request], params)[0]
+        assert after.texts == before.texts
+        assert not engine.is_running() and not replica.is_running()
+    finally:
+        stop(["hung"], "tests")
 
 
 def test_settings_that_cannot_work_are_refused_as_such_from_within_a_task(
