@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -77,6 +79,43 @@ def test_an_engine_that_hangs_is_replaced(ray_session: None) -> None:
         assert not engine.is_running() and not replica.is_running()
     finally:
         stop(["hung"], "tests")
+
+
+DRIVER = """
+import sys, time
+from leash_ray import cluster
+from leash_ray.config import PolicyConfig
+from leash_ray.deploy import deploy, resolve_model
+cluster.connect(sys.argv[1])
+model = "embedded:countdown"
+policy = PolicyConfig(model=model, dtype="float32", max_model_len=64, cpus=0.5)
+deploy({"left": policy}, {"left": resolve_model(model)}, "cpu", "driver")
+print("up", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_driver_leaves_no_engine_on_a_cluster(ray_session: None) -> None:
+    """Of the cluster that this process has started, it is another driver."""
+    import ray
+
+    def left() -> list[psutil.Process]:
+        return [p for p in psutil.Process().children(recursive=True) if "PolicyServer:left" in p.name()]
+
+    address = ray.get_runtime_context().gcs_address
+    with subprocess.Popen([sys.executable, "-c", DRIVER, address], stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        assert "up" in driver.stdout.read(3)
+        (replica,) = left()
+        (engine,) = replica.children()
+        time.sleep(10)  # health checks in which it is there
+        assert replica.is_running()
+        driver.kill()
+    killed_s = time.monotonic()
+    while left() or engine.is_running():
+        assert time.monotonic() - killed_s < 60
+        time.sleep(0.2)
 
 
 def test_settings_that_cannot_work_are_refused_as_such_from_within_a_task(
