@@ -5,12 +5,12 @@ Run as a script: it has a cluster of its own. ``exchanged_bytes`` are the states
 ran.
 """
 
+import contextlib
 import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -43,21 +43,22 @@ def main(folder: str) -> dict[str, Any]:
         exchanged.append(len(row["state"]))
         return read_state(row)
 
-    def killing(kill: Callable[[], None]) -> Callable[[dict[str, Any]], Any]:
-        def then(row: dict[str, Any]) -> Any:
-            if not killers:  # one task is done, the others are not
-                killers.append(threading.Thread(target=kill))
-                killers[0].start()
-            return read_state(row)
-
-        return then
+    def killing(row: dict[str, Any]) -> Any:
+        if not killers:  # one task is done, the others are not
+            killers.append(threading.Thread(target=lambda: cluster.remove_node(second, allow_graceful=False)))
+            killers[0].start()
+        return read_state(row)
 
     def kill_worker() -> None:
-        workers = [p for p in psutil.process_iter(["cmdline"]) if "MapBatches(_partial)" in " ".join(p.info["cmdline"])]
-        own = [p for p in workers if p.environ().get(_MARK) == mark]
-        n_killed.append(len(own[:1]))
-        for process in own[:1]:
-            process.kill()
+        until = time.monotonic() + 30
+        while not n_killed and time.monotonic() < until:
+            for process in psutil.process_iter(["cmdline"]):
+                if "MapBatches(_partial)" in " ".join(process.info["cmdline"] or ()):
+                    with contextlib.suppress(psutil.Error):
+                        if process.environ().get(_MARK) == mark:
+                            process.kill()
+                            n_killed.append(1)
+                            break
 
     def timed() -> tuple[list[str], float]:
         started = time.perf_counter()
@@ -67,10 +68,11 @@ def main(folder: str) -> dict[str, Any]:
     both, first_s = timed()
     exchanged_bytes = sum(exchanged)
     _, again_s = timed()
-    engine._state = killing(kill_worker)
+    killer = threading.Thread(target=kill_worker)
+    killer.start()
     without_worker, _ = timed()
-    killers.pop().join()
-    engine._state = killing(lambda: cluster.remove_node(second, allow_graceful=False))
+    killer.join()
+    engine._state = killing
     without, killed_s = timed()
     killers.pop().join()
     nodes = sum(node["Alive"] for node in ray.nodes())
