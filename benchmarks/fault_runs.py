@@ -60,6 +60,24 @@ def descendants(of: psutil.Process, title: str = "") -> list[psutil.Process]:
     return found
 
 
+def workers_below(of: psutil.Process) -> list[psutil.Process]:
+    """Processes below ``of`` but for Ray's own agents, which do nothing, and wait for a minute whether Ray's head comes
+    back."""
+    agents = {process.pid for process in descendants(of, "Agent")}
+    return [process for process in of.children(recursive=True) if process.pid not in agents]
+
+
+def gone_s(processes: list[psutil.Process]) -> float:
+    """Wait until all have ended; returns how long that took, in seconds."""
+    return round(wait_for(lambda: not any(map(_runs, processes)), 90, f"{processes} to end"), 1)
+
+
+def _runs(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
 def victims(kind: str) -> list[psutil.Process]:
     """Processes below this one: ``engine``, or a kind in ``TITLES``."""
     if kind == "engine":  # vLLM's own process, whether it is spawned or forked from its replica
@@ -123,11 +141,9 @@ class SampleRun:
             raise TimeoutError(f"{e}:\n{self._tail()}") from None
 
     def processes(self) -> list[psutil.Process]:
-        """Of the command, with all that it started; not Ray's own agents, which do nothing, and wait for a minute
-        whether Ray's head comes back."""
+        """Of the command, with all that it started."""
         own = psutil.Process(self._process.pid)
-        agents = {process.pid for process in descendants(own, "Agent")}
-        return [own, *(process for process in own.children(recursive=True) if process.pid not in agents)]
+        return [own, *workers_below(own)]
 
     def kill(self) -> None:
         """SIGKILL of the command itself."""
@@ -191,16 +207,20 @@ class TwoNodes:
     def address(self) -> str:
         return str(self._cluster.address)
 
-    def _raylet(self) -> psutil.Process:
-        return psutil.Process(self._second.all_processes["raylet"][0].process.pid)
+    @property
+    def _raylet(self) -> "subprocess.Popen[bytes]":
+        return self._second.all_processes["raylet"][0].process  # type: ignore[no-any-return]
 
     def on_second(self, title: str) -> list[psutil.Process]:
         """Processes of the second node that have ``title`` in their command line."""
-        return descendants(self._raylet(), title)
+        return descendants(psutil.Process(self._raylet.pid), title)
 
-    def kill_second(self) -> None:
-        """SIGKILL of the second node's raylet."""
-        self._raylet().kill()
+    def kill_second(self) -> list[psutil.Process]:
+        """SIGKILL of the second node's raylet; returns the processes that it had below it."""
+        below = workers_below(psutil.Process(self._raylet.pid))
+        self._raylet.kill()
+        self._raylet.wait()  # a zombie would be alive to Ray's workers
+        return below
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None) -> None:
         self._cluster.shutdown()

@@ -15,7 +15,8 @@ random stream. The faults:
     disk       the run's file system is full, and the run ends; then there is space again, and ``--resume``
 
 ``lost_s`` is the time from the fault to the next one, or to the run's end, less the time that the undisturbed run took
-for the same number of shards; starting again is part of it. ``ratio`` is how fast a run with a fault was, of the
+for the same number of shards; starting again is part of it. ``orphans_s`` is how long processes below the one that was
+killed outlived it, Ray's own agents apart. ``ratio`` is how fast a run with a fault was, of the
 undisturbed run's speed, in the median.
 """
 
@@ -32,7 +33,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fault_runs import POLICIES, SampleRun, TwoNodes, full, small_disk, table_of, victims, wait_for
+from fault_runs import POLICIES, SampleRun, TwoNodes, full, gone_s, small_disk, table_of, victims, wait_for
 
 SIZE = {"task.size": 24, "sampling.n": 512, "sampling.samples_per_shard": 256}
 N_SHARDS = len(POLICIES) * SIZE["task.size"] * SIZE["sampling.n"] // SIZE["sampling.samples_per_shard"]
@@ -114,19 +115,24 @@ class Faults:
         run = self._run(name)
         struck: list[tuple[float, int]] = []
         replaced_s: list[float] = []
+        below_s: list[float] = []
         for kind in kinds:
             at_least = FIRST if not struck else struck[-1][1] + FIRST
             run.wait_until_written(at_least)
             victim = victims(kind)[0]
             before = {process.pid for process in victims(kind)}
+            below = victim.children(recursive=True)
             victim.kill()
             struck.append((time.monotonic(), run.n_written))
             assert run.n_written < N_SHARDS, "killed in mid-run"
             replaced_s.append(round(wait_for(partial(_is_replaced, kind, before), 180, f"another {kind}"), 1))
+            below_s.append(gone_s(below))
         run.finish()
         lost = self.lost_s(run, struck)
         return {
-            kind: self.outcome(run, lost_s=lost[i], replaced_s=replaced_s[i], struck_at_shard=struck[i][1])
+            kind: self.outcome(
+                run, lost_s=lost[i], replaced_s=replaced_s[i], orphans_s=below_s[i], struck_at_shard=struck[i][1]
+            )
             for i, kind in enumerate(kinds)
         }
 
@@ -136,12 +142,13 @@ class Faults:
             run.wait_until_written(FIRST)
             on_second = nodes.on_second("ServeReplica")
             assert on_second, "a replica runs on the second node"
-            nodes.kill_second()
+            left = nodes.kill_second()
             struck = (time.monotonic(), run.n_written)
             assert run.n_written < N_SHARDS, "killed in mid-run"
+            orphans_s = gone_s(left)
             run.finish()
         (lost_s,) = self.lost_s(run, [struck])
-        return {"node": self.outcome(run, lost_s=lost_s, struck_at_shard=struck[1])}
+        return {"node": self.outcome(run, lost_s=lost_s, struck_at_shard=struck[1], orphans_s=orphans_s)}
 
     def driver(self) -> dict[str, dict[str, Any]]:
         run = self._run("driver")
@@ -150,10 +157,10 @@ class Faults:
         run.kill()
         struck = (time.monotonic(), run.n_written)
         run.resume()
-        orphans_s = wait_for(lambda: not any(p.is_running() for p in left), 60, "what it started to be gone")
+        orphans_s = gone_s(left)
         run.finish()
         (lost_s,) = self.lost_s(run, [struck])
-        return {"driver": self.outcome(run, lost_s=lost_s, struck_at_shard=struck[1], orphans_s=round(orphans_s, 1))}
+        return {"driver": self.outcome(run, lost_s=lost_s, struck_at_shard=struck[1], orphans_s=orphans_s)}
 
     def disk(self) -> dict[str, dict[str, Any]]:
         with small_disk(self.root / "disk", megabytes=64) as disk:

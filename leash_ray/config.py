@@ -43,7 +43,8 @@ class PolicyConfig(Section):
     """In place of a fixed number of replicas."""
     tensor_parallel_size: PositiveInt = 1
     cpus: Positive = 0.5
-    """Logical Ray CPUs a replica claims: a fraction on a laptop, whole ones on a cluster."""
+    """Logical Ray CPUs a replica claims: a fraction on a laptop, whole ones on a cluster. Without a GPU the engine
+    computes with as many threads, and with one at least."""
     gpus: Positive = 1.0
     """GPUs of each tensor-parallel worker, on GPU clusters; a fraction lets several engines share one GPU."""
     accelerator_type: str | None = None

@@ -47,7 +47,7 @@ def deployment_options(name: str, policy: PolicyConfig, device: Device) -> dict[
     first, *others = bundles(policy, device)
     options: dict[str, Any] = {
         "name": deployment_name(name),
-        "ray_actor_options": {"num_cpus": policy.cpus / 2, "runtime_env": {"env_vars": engine_env(device)}},
+        "ray_actor_options": {"num_cpus": policy.cpus / 2, "runtime_env": {"env_vars": engine_env(policy, device)}},
         # The replica shares the first worker's bundle.
         "placement_group_bundles": [{**first, "CPU": first["CPU"] + policy.cpus / 2}, *others],
         "placement_group_strategy": "PACK",

@@ -9,8 +9,12 @@ from typing import Any
 from leash_ray.cluster import Device
 from leash_ray.config import PolicyConfig
 
-# A tiny batch is lost in scheduling; vLLM's own default is 256 sequences.
-CPU_ENGINE = {"enforce_eager": True, "max_num_seqs": 512, "max_num_batched_tokens": 4096}
+CPU_ENGINE = {
+    "enforce_eager": True,
+    "max_num_seqs": 512,  # a tiny batch is lost in scheduling; vLLM's own default is 256
+    "max_num_batched_tokens": 4096,
+    "block_size": 32,  # of whole blocks a prefix is computed once; vLLM's own default is 128, longer than many a prompt
+}
 
 
 def engine_kwargs(policy: PolicyConfig, device: Device) -> dict[str, Any]:
@@ -36,14 +40,14 @@ def engine_kwargs(policy: PolicyConfig, device: Device) -> dict[str, Any]:
     return engine
 
 
-def engine_env(device: Device) -> dict[str, str]:
-    """Environment of the engine's processes."""
+def engine_env(policy: PolicyConfig, device: Device) -> dict[str, str]:
+    """Environment of the engine's processes. Without a GPU, each core that the policy claims whole is a thread."""
     env = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "WARNING")}
     if device == "cpu":
         env["VLLM_CPU_KVCACHE_SPACE"] = os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
         # vLLM would bind its threads to cores and keep one back; several engines share these cores.
         env["VLLM_CPU_OMP_THREADS_BIND"] = os.environ.get("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-        env["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
+        env["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(max(1, int(policy.cpus))))
         # Eager is asked for, and yet vLLM would compile the ranks of log-probabilities: seconds at the first step.
         env["TORCHDYNAMO_DISABLE"] = os.environ.get("TORCHDYNAMO_DISABLE", "1")
     return env
@@ -64,7 +68,7 @@ def llm_config(name: str, policy: PolicyConfig, model: str, device: Device) -> A
     """ray.serve.llm's ``LLMConfig`` of one policy."""
     from ray.serve.llm import LLMConfig
 
-    options: dict[str, Any] = {"runtime_env": {"env_vars": engine_env(device)}}
+    options: dict[str, Any] = {"runtime_env": {"env_vars": engine_env(policy, device)}}
     if device == "cpu":
         options["accelerator_config"] = {"kind": "cpu"}
     elif policy.accelerator_type:

@@ -2,19 +2,32 @@
 
 import re
 
-_RETRY_ADVICE = re.compile(r"\n?Failed to [^\n]* after \d+/\d+ attempts \(total backoff.*", re.DOTALL)
-"""What Ray Data adds to the message of every error in a task."""
+from leash_ray.errors import RunFailed, UsageError
+
+_OF_A_TASK = "UDF failed to process a data block"
+"""All that Ray Data's own error says of what a task raised, but for its text, which is a chain of remote traces."""
+_NEXT_OF_CHAIN = "The above exception was the direct cause of the following exception:"
+_OUR_CLASS = re.compile(r"^leash_ray\.errors\.\w+: ")
 
 
 def innermost(error: BaseException) -> BaseException:
-    """What was raised first. Ray hands it over within an error of its own whose text is a remote stack trace."""
-    while isinstance(inner := getattr(error, "cause", None) or error.__cause__, BaseException):
+    """What was raised first, or the first that says more: one of ours. Ray hands errors over within one of its own
+    whose text is a remote stack trace."""
+    while True:
+        inner = getattr(error, "cause", None)
+        if not isinstance(inner, BaseException):
+            inner = None if isinstance(error, UsageError | RunFailed) else error.__cause__
+        if inner is None:
+            return error
         error = inner
-    return error
 
 
 def root_cause(error: BaseException) -> str:
     """The innermost error's own line."""
-    error = innermost(error)
-    lines = [line.strip() for line in _RETRY_ADVICE.sub("", str(error)).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    first = innermost(error)
+    text = str(first)
+    if text.startswith(_OF_A_TASK):
+        *chain, _ = str(error).split(_NEXT_OF_CHAIN)
+        text = chain[-1] if chain else text
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return _OUR_CLASS.sub("", lines[-1]) if lines else type(first).__name__
