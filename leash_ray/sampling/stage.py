@@ -27,6 +27,7 @@ from leash_ray.types import Problem
 if TYPE_CHECKING:
     from leash_ray.monitor import Monitor
     from leash_ray.policy import ServedPolicy
+    from leash_ray.so_far import EstimatesSoFar
 
 
 def is_sampled(config: RunConfig, run: RunDir) -> bool:
@@ -214,6 +215,7 @@ class Drawing:
             monitor.log("sample", {"tokens_per_s": rate, **flat}, step=rounds.n_held.total())
 
         progress = Progress(rounds, policies, current.say, log)
+        so_far = _estimates_so_far(current, monitor)
         prompts = {name: [problem.prompt for problem in self.asked[name]] for name in policies}
         try:
             for row in rounds.run(
@@ -231,9 +233,29 @@ class Drawing:
                 policies,
             ):
                 progress.add(row)
+                if so_far is not None:
+                    so_far.tick()
         finally:
             progress.log()
         current.say(progress.summary())
+
+
+def _estimates_so_far(current: Session, monitor: "Monitor") -> "EstimatesSoFar | None":
+    from leash_ray.measure.measuring import Measuring
+    from leash_ray.measure.settings import MeasureConfig
+    from leash_ray.so_far import EstimatesSoFar
+
+    config = current.config
+    if not config.monitor.estimates_every_s:
+        return None
+    return EstimatesSoFar(
+        current.run.completions,
+        config.base,
+        config.trained,
+        Measuring(config.zeta, MeasureConfig(bootstrap=200)),
+        lambda found, n: monitor.log("estimates", found, step=n),
+        config.monitor.estimates_every_s,
+    )
 
 
 def _what_is_drawn(config: RunConfig, policies: Sequence[str], n_problems: int, rounds: Rounds) -> str:
