@@ -11,6 +11,7 @@ from leash_ray.reduce.read import Reading, pieces_of, tables_of
 from leash_ray.reduce.sources import File
 from leash_ray.reducers import REDUCERS, CompletionsState, state_of_block
 from leash_ray.reducers.choose import of_pairs
+from leash_ray.reducers.samples import Drawn
 
 _PAIR = ["policy", "problem_id"]
 
@@ -18,7 +19,8 @@ _PAIR = ["policy", "problem_id"]
 def without_repeats(state: CompletionsState, files: Sequence[File], reading: Reading) -> CompletionsState:
     """The state without the later copies. Rows of the pairs that have some are read again, and held in memory."""
     state = state.merge()
-    pair, _, times = REDUCERS["samples"].finalize(state.tables["samples"], len(state.pairs)).repeated()
+    every, errors = (REDUCERS[n].finalize(state.tables[n], len(state.pairs)) for n in ("samples", "errors"))
+    pair, _, times = Drawn.of(every, errors).repeated()
     if not len(pair):
         return state
     affected = np.zeros(len(state.pairs), dtype=bool)

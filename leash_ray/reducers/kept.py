@@ -54,7 +54,9 @@ def _write(path: Path, state: CompletionsState, about: Mapping[str, object]) -> 
     """Whole or not at all; not synced, since it can be made again."""
     path.parent.mkdir(exist_ok=True)
     tmp = path.with_name(f".{path.name}.tmp")
-    tmp.write_bytes(to_bytes(state, {"version": VERSION, **about}, "zstd"))
+    # What is read often is quick to read, and what there is much of is small.
+    compression = "lz4" if path.name == _MERGED else "zstd"
+    tmp.write_bytes(to_bytes(state, {"version": VERSION, **about}, compression))
     tmp.replace(path)
 
 

@@ -52,7 +52,7 @@ def reduced(state: Any) -> Reduced:
     n_pairs = len(state.pairs)
     parts = {name: REDUCERS[name].finalize(table, n_pairs) for name, table in state.tables.items()}
     keys = pl.DataFrame(pl.from_arrow(state.keys)).with_columns(pl.col(_KEY).cast(pl.String))
-    drawn: Drawn = parts["samples"]
+    drawn = Drawn.of(parts["samples"], parts["errors"])
     _refuse_repeated(keys, drawn)
     problems = keys.with_columns(task=_tasks(keys, parts["tasks"], state.words["task"]))
     problems = pl.concat([problems, parts["verdicts"], parts["first_hits"], parts["tokens"]], how="horizontal")

@@ -11,11 +11,20 @@ from leash_ray.reducers.tokens import TokenSums
 from leash_ray.reducers.verdicts import VerdictCounts
 
 REDUCERS: Final[dict[str, Reducer]] = {
-    one.name: one for one in (VerdictCounts(), FirstHits(), AnswerCounts(), SampleIndices(), TokenSums(), Tasks())
+    one.name: one
+    for one in (
+        VerdictCounts(),
+        FirstHits(),
+        AnswerCounts(),
+        SampleIndices("samples"),
+        SampleIndices("errors", "ERROR"),
+        TokenSums(),
+        Tasks(),
+    )
 }
 """By name."""
 
-ESTIMATED: Final = ("verdicts", "first_hits", "answers", "samples", "tokens", "tasks")
+ESTIMATED: Final = ("verdicts", "first_hits", "answers", "samples", "errors", "tokens", "tasks")
 """What estimates need."""
 
 VERSION: Final = "1." + "-".join(f"{name}{REDUCERS[name].version}" for name in ESTIMATED)
