@@ -61,13 +61,13 @@ class EstimatesSoFar:
     def publish(self) -> None:
         """Log the estimates of all shards that there are; nothing while a policy has none, or samples are double."""
         from leash_ray.estimates import estimate
-        from leash_ray.reducers.kept import kept
+        from leash_ray.reducers.kept import kept, load
 
         new = [path for path in parquet_files(self._folder) if path not in self._seen]
         states, without = kept(new)
         self._seen.update(path for path in new if path not in without)  # a state may come a moment after its shard
         if states:
-            self._state = self._state.merge(*states)
+            self._state = self._state.merge(*map(load, states))
         try:
             found = estimate(
                 self._state.finalize(), base=self._base, trained=self._trained, measuring=self._measuring

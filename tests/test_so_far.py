@@ -43,8 +43,8 @@ def test_every_time_it_is_what_reducing_gives(tmp_path: Path, monkeypatch: pytes
     following.publish()
     assert logged == []  # of the trained policy there is nothing yet
     read: list[str] = []
-    read_state = kept._read
-    monkeypatch.setattr(kept, "_read", lambda shard: read.append(shard.name) or read_state(shard))
+    load = kept.load
+    monkeypatch.setattr(kept, "load", lambda path: read.append(path.name) or load(path))
     for first in (0, 4):
         write(tmp_path, "trained", first)
         following.publish()

@@ -28,21 +28,10 @@ def n_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def here(
-    pieces: Sequence[Piece],
-    reading: Reading,
-    known: Sequence[CompletionsState] = (),
-    budget_bytes: int = BUDGET_BYTES,
-) -> Iterator[CompletionsState]:
-    """With the threads of this process: Arrow, NumPy and Polars work outside the interpreter's lock.
-
-    Args:
-        known: states of other rows, to be merged with those of the pieces.
-    """
+def here(pieces: Sequence[Piece], reading: Reading, budget_bytes: int = BUDGET_BYTES) -> Iterator[CompletionsState]:
+    """With the threads of this process: Arrow, NumPy and Polars work outside the interpreter's lock."""
     threads = n_threads()
     with Accumulator(budget_bytes) as states:
-        for state in known:
-            states.add(state)
         _accumulate(states, pieces, reading, threads)
         yield from states.parts(threads)
 
@@ -69,9 +58,7 @@ def _accumulate(states: Accumulator, pieces: Sequence[Piece], reading: Reading, 
             pool.shutdown(cancel_futures=True)
 
 
-def on_ray(
-    pieces: Sequence[Piece], reading: Reading, known: Sequence[CompletionsState] = ()
-) -> Iterator[CompletionsState]:
+def on_ray(pieces: Sequence[Piece], reading: Reading) -> Iterator[CompletionsState]:
     """On the Ray cluster, by Ray Data: each task reduces some pieces, and only states are exchanged.
 
     Small states are merged by this process. Large ones are cut by problem, sent to each other by part, and merged where
@@ -82,7 +69,7 @@ def on_ray(
     from leash_ray.cluster import connect, quiet_ray_data
 
     if len(pieces) < 2:
-        yield from here(pieces, reading, known)
+        yield from here(pieces, reading)
         return
     first = state_of_piece(pieces[0], reading)  # refuses before Ray starts, and says how large states are
     is_cut = first.nbytes * len(pieces) > _WHOLE_BYTES
@@ -99,13 +86,12 @@ def on_ray(
     )
     if not is_cut:
         with Accumulator(BUDGET_BYTES) as states:
-            for state in (*known, first):
-                states.add(state)
+            states.add(first)
             for row in data.iter_rows():
                 states.add(_state(row))
             yield from states.parts(n_threads())
         return
-    own = cut(first.merge(*known), N_PARTS)
+    own = cut(first, N_PARTS)
     for row in data.groupby("part").map_groups(_merged, batch_format="pyarrow").iter_rows():
         state = _state(row)
         yield own[row["part"]].merge(state)

@@ -4,6 +4,7 @@ Both policies of a problem fall into the same part, so parts are merged and fina
 """
 
 import json
+import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -107,17 +108,19 @@ def to_bytes(
     return b"".join([_META, len(head).to_bytes(8, "little"), head, *map(bytes, parts)])
 
 
-def about_of(data: bytes | memoryview | pa.Buffer) -> dict[str, object]:
-    """The facts that :func:`to_bytes` was told."""
-    return dict(_head(memoryview(data))[0]["about"])
-
-
 def about_of_file(path: Path) -> dict[str, object]:
-    """The same of a file, of which only the head is read."""
+    """The facts that :func:`to_bytes` was told, of a file, of which only the head is read.
+
+    Raises:
+        ValueError: it is no state, or not whole.
+    """
     with open(path, "rb") as f:
         start = f.read(len(_META) + 8)
-        head = start + f.read(int.from_bytes(start[len(_META) :], "little") if start.startswith(_META) else 0)
-    return about_of(head)
+        rest = f.read(int.from_bytes(start[len(_META) :], "little") if start.startswith(_META) else 0)
+        head, stop = _head(memoryview(start + rest))
+        if os.fstat(f.fileno()).st_size != stop + sum(head["tables"].values()):
+            raise ValueError(f"{path} is not whole")
+    return dict(head["about"])
 
 
 def _head(data: memoryview) -> tuple[dict[str, dict[str, int]], int]:
@@ -134,11 +137,11 @@ def from_bytes(data: bytes | memoryview | pa.Buffer) -> CompletionsState:
     Raises:
         ValueError: they are no state, or not whole.
     """
-    view = memoryview(data)
-    head, at = _head(view)
+    buffer = data if isinstance(data, pa.Buffer) else pa.py_buffer(data)
+    head, at = _head(memoryview(buffer))
     tables = {}
     for name, size in head["tables"].items():
-        tables[name] = pa.ipc.open_stream(pa.py_buffer(view[at : at + size])).read_all()
+        tables[name] = pa.ipc.open_stream(buffer.slice(at, size)).read_all()
         at += size
     return CompletionsState(
         {n.removeprefix("words/"): t.column(0).combine_chunks() for n, t in tables.items() if n.startswith("words/")},
