@@ -82,7 +82,7 @@ def watched(command: list[str], first: Callable[[], bool], env: dict[str, str] |
             except psutil.Error:
                 continue
             for _, pattern in STAGES:
-                if pattern in name and "--raylet" not in name.replace("raylet/raylet --raylet", ""):
+                if pattern in name:
                     found.setdefault(pattern, time.perf_counter() - started_s)
         time.sleep(0.1)
     found["first"] = time.perf_counter() - started_s

@@ -24,6 +24,14 @@ class Claim:
     gpus: float = 0.0
 
 
+_is_own = False
+
+
+def is_own() -> bool:
+    """Whether this process has started the Ray that it is connected to, which then ends with it."""
+    return _is_own
+
+
 def connect(address: str | None = None, num_cpus: int | None = None) -> None:
     """Join the cluster at ``address``, the one this process runs in (a Ray job), or start a local one. Idempotent.
 
@@ -32,6 +40,7 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> None:
     """
     import ray
 
+    global _is_own
     if ray.is_initialized():
         return
     _quiet_environment()
@@ -50,6 +59,7 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> None:
                 logging_level=logging.ERROR,
                 runtime_env=_worker_env(local=True),
             )
+            _is_own = True
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as e:
         raise RunFailed(
             f"cannot reach Ray at {in_job or 'this machine'}: {str(e).splitlines()[0]}; check the address "

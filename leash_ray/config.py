@@ -51,6 +51,8 @@ class PolicyConfig(Section):
     """Ray's name of a GPU type, such as ``A10G``; None: any."""
     max_model_len: int | None = Field(None, ge=8)
     """Context in tokens, prompt included; None: the model's own."""
+    stall_s: Positive = 900.0
+    """Seconds without a step after which an engine that has work is taken to hang, and is replaced."""
     engine: dict[str, Any] = Field(default_factory=dict)
     """Further vLLM engine arguments, under vLLM's names."""
     prompting: PromptingConfig | None = None

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from leash_ray import cluster
 from leash_ray.cluster import Device
 from leash_ray.config import PolicyConfig
 from leash_ray.engine import bundles, engine_env, llm_config
 from leash_ray.errors import RunFailed, UsageError
+from leash_ray.orphans import Driver
 from leash_ray.policy import ServedPolicy, app_name, deployment_name
 
 ENDPOINT = "endpoint"
@@ -96,6 +98,7 @@ def deploy(
         serve.start(http_options={"host": endpoint[0], "port": endpoint[1]}, logging_config=_QUIET)
     else:
         serve.start(proxy_location="Disabled", logging_config=_QUIET)
+    driver = None if cluster.is_own() else Driver.announce(run_token)
     served = {
         name: ServedPolicy(name, app_name(name, run_token), replicas=policy.most_replicas)
         for name, policy in policies.items()
@@ -103,7 +106,7 @@ def deploy(
     targets = [
         serve.RunTarget(
             target=serve.deployment(Replica, **deployment_options(name, policy, device)).bind(
-                name, policy, models[name], device
+                name, policy, models[name], device, driver
             ),
             name=served[name].app,
             route_prefix=None,

@@ -25,8 +25,11 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from leash_ray.cluster import Device
 from leash_ray.config import PolicyConfig
+from leash_ray.deploy import stop
 from leash_ray.engine import llm_config
 from leash_ray.forking import forked
+from leash_ray.orphans import Driver
+from leash_ray.stall import StallWatch, tell_of_steps
 from leash_ray.types import CompletionBatch, SampleRequest, SamplingParams
 
 
@@ -56,14 +59,18 @@ class PolicyServer(LLMServer):
 
     _default_engine_cls = PolicyEngine
 
-    async def __init__(self, name: str, policy: PolicyConfig, model: str, device: Device):  # type: ignore[misc]
-        # asynchronous as ray.serve.llm's own
+    async def __init__(  # type: ignore[misc]  # asynchronous as ray.serve.llm's own
+        self, name: str, policy: PolicyConfig, model: str, device: Device, driver: Driver | None = None
+    ):
         await super().__init__(llm_config(name, policy, model, device))
         self._version = 0
         self._replica = serve.get_replica_context().replica_id.unique_id
         self._in_flight = 0
         self._idle = asyncio.Condition()
         self._syncing = False
+        self._name, self._driver = name, driver
+        self._watch = StallWatch(policy.stall_s)
+        tell_of_steps(self.engine._engine_client, self._watch)
         # Off the event loop, in one thread with a tokenizer of its own: fast tokenizers cannot be shared by threads.
         self._decoder = copy.deepcopy(self.engine._engine_client.get_tokenizer())
         self._decoding = ThreadPoolExecutor(max_workers=1)
@@ -83,6 +90,7 @@ class PolicyServer(LLMServer):
             if version is not None and version != self._version:
                 return None
             self._in_flight += 1
+            self._watch.begin()
             current = self._version
         try:
             # A group: when one request fails, the others are cancelled before the replica counts as idle.
@@ -94,6 +102,7 @@ class PolicyServer(LLMServer):
         finally:
             async with self._idle:
                 self._in_flight -= 1
+                self._watch.end()
                 self._idle.notify_all()
 
     async def _sample_one(self, request: SampleRequest, params: SamplingParams, version: int) -> CompletionBatch:
@@ -143,11 +152,17 @@ class PolicyServer(LLMServer):
         )
 
     async def check_health(self) -> None:
-        """A replica whose engine is dead leaves: Serve would wait for three checks to fail."""
+        """A replica whose engine is dead or hangs leaves: Serve would wait for three failed checks, vLLM for ever.
+        One whose driver is dead has Serve take it down."""
         try:
             await super().check_health()
         except EngineDeadError:
             _leave()
+        if self._watch.hangs():
+            _leave("hangs")
+        if (driver := self._driver) is not None and await asyncio.to_thread(driver.is_gone):
+            self._driver = None  # once: the next driver may be deploying under the same name soon
+            await asyncio.to_thread(stop, [self._name], driver.run_token)
 
     async def load_weights(self, path: str, version: int) -> int:
         """Take the weights of the Hugging Face folder ``path`` in place, and call them ``version``.
@@ -182,9 +197,9 @@ class PolicyServer(LLMServer):
         return [len(ids) for ids in tokenizer(list(prompts))["input_ids"]]
 
 
-def _leave() -> NoReturn:
-    """End this process at once: its callers are told that it is gone, and Serve starts another."""
-    print("vLLM's engine process is dead: this replica leaves", file=sys.stderr, flush=True)
+def _leave(why: str = "is dead") -> NoReturn:
+    """End this process at once: its callers are told that it is gone, and Serve starts another. Ray ends the engine."""
+    print(f"vLLM's engine process {why}: this replica leaves", file=sys.stderr, flush=True)
     os._exit(1)
 
 

@@ -32,7 +32,9 @@ MAY_CHANGE = (
     "sampling.concurrent",
     *("train.cpus_per_worker", "train.gpus_per_worker", "train.keep_checkpoints"),
 )
-MAY_CHANGE_OF_A_POLICY = ("cpus", "gpus", "accelerator_type", "replicas", "autoscaling", "tensor_parallel_size")
+MAY_CHANGE_OF_A_POLICY = (
+    *("cpus", "gpus", "accelerator_type", "replicas", "autoscaling", "tensor_parallel_size", "stall_s"),
+)
 """Config keys that say how a run runs and not what it computes: a resumed run may have others."""
 
 Say = Callable[[str], None]

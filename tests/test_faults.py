@@ -2,8 +2,11 @@
 
 import errno
 import os
+import subprocess
+import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -11,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from leash_ray import cluster, stages
-from leash_ray.config import SamplingConfig, load_config
+from leash_ray.config import PolicyConfig, SamplingConfig, load_config
+from leash_ray.deploy import deploy, resolve_model, stop
 from leash_ray.errors import RunFailed, UsageError
 from leash_ray.files import atomic_path, parquet_files
 from leash_ray.policy import ServedPolicy
@@ -20,7 +24,7 @@ from leash_ray.sampling.draw import ShardMaker
 from leash_ray.sampling.shard import Shard, plan_shards
 from leash_ray.sampling.stream import sample_shards
 from leash_ray.session import open_run, session
-from leash_ray.types import Problem, SamplingParams
+from leash_ray.types import Problem, SampleRequest, SamplingParams
 from leash_ray.verify.remote import RemoteVerifier
 
 TINY = Path(__file__).parent.parent / "jobs" / "configs" / "tiny.yaml"
@@ -47,17 +51,74 @@ def test_a_killed_task_costs_no_completion(
     killed: list[int] = []
 
     def kill() -> None:
-        while not parquet_files(tmp_path / "b"):  # at least one shard is done, others are under way
+        while not killed and (done := len(parquet_files(tmp_path / "b"))) < len(shards):
             time.sleep(0.02)
-        tasks = [p for p in psutil.Process().children(recursive=True) if "MapBatches" in " ".join(p.cmdline())]
-        tasks[0].kill()
-        killed.append(len(parquet_files(tmp_path / "b")))
+            with suppress(psutil.NoSuchProcess):
+                tasks = [p for p in psutil.Process().children(recursive=True) if "MapBatches" in " ".join(p.cmdline())]
+                if done and tasks:  # at least one shard is written, and a process is at work on another
+                    tasks[0].kill()
+                    killed.append(done)
 
     threading.Thread(target=kill, daemon=True).start()
     disturbed = list(sample_shards(shards, tmp_path / "b", countdown, config, 0, {"alpha": served}, verifier))
-    assert 1 <= killed[0] < len(shards)
+    assert killed
     assert sum(r["completions"] for r in disturbed) == sum(r["completions"] for r in undisturbed)
     assert texts(tmp_path / "b") == texts(tmp_path / "a")
+
+
+@pytest.mark.slow
+def test_an_engine_that_hangs_is_replaced(ray_session: None) -> None:
+    """SIGSTOP: it is there, and answers nothing."""
+    policy = PolicyConfig(model="embedded:countdown", dtype="float32", max_model_len=64, cpus=0.5, stall_s=5)
+    hung = deploy({"hung": policy}, {"hung": resolve_model("embedded:countdown")}, "cpu", "tests")["hung"]
+    request, params = SampleRequest("2 3 9=21:", 8, seed=1), SamplingParams(max_tokens=12)
+    try:
+        before = hung.sample([request], params)[0]
+        replica = next(p for p in psutil.Process().children(recursive=True) if "PolicyServer:hung" in p.name())
+        (engine,) = replica.children()
+        engine.suspend()
+        after = hung.sample([request], params)[0]
+        assert after.texts == before.texts
+        assert not engine.is_running() and not replica.is_running()
+    finally:
+        stop(["hung"], "tests")
+
+
+DRIVER = """
+import sys, time
+from leash_ray import cluster
+from leash_ray.config import PolicyConfig
+from leash_ray.deploy import deploy, resolve_model
+cluster.connect(sys.argv[1])
+model = "embedded:countdown"
+policy = PolicyConfig(model=model, dtype="float32", max_model_len=64, cpus=0.5)
+deploy({"left": policy}, {"left": resolve_model(model)}, "cpu", "driver")
+print("up", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_driver_leaves_no_engine_on_a_cluster(ray_session: None) -> None:
+    """Of the cluster that this process has started, it is another driver."""
+    import ray
+
+    def left() -> list[psutil.Process]:
+        return [p for p in psutil.Process().children(recursive=True) if "PolicyServer:left" in p.name()]
+
+    address = ray.get_runtime_context().gcs_address
+    with subprocess.Popen([sys.executable, "-c", DRIVER, address], stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        assert "up" in driver.stdout.read(3)
+        (replica,) = left()
+        (engine,) = replica.children()
+        time.sleep(10)  # health checks in which it is there
+        assert replica.is_running()
+        driver.kill()
+    killed_s = time.monotonic()
+    while left() or engine.is_running():
+        assert time.monotonic() - killed_s < 60
+        time.sleep(0.2)
 
 
 def test_settings_that_cannot_work_are_refused_as_such_from_within_a_task(
