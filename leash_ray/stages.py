@@ -44,6 +44,8 @@ class RowsAsked:
     drop_duplicates: bool = False
     from_rows: bool = False
     keep_states: bool = False
+    quantiles: bool = False
+    """Of lengths, surprisal and token entropy; of a run, whose states have them, always."""
 
     @property
     def is_all(self) -> bool:
@@ -132,7 +134,7 @@ def reduce_run(
     from leash_ray.problems_file import read_problems
     from leash_ray.scoring.cut import cut_json, is_cut
 
-    rows = replace(rows or RowsAsked(), keep_states=True)
+    rows = replace(rows or RowsAsked(), keep_states=True, quantiles=True)
     known = read_problems(run.problems_parquet)
     measuring = replace(measuring_of(config.measure, zeta, known), by=groups_by(rows.by, known))
     estimates = _estimates([run.completions], base, trained, measuring, [*_scores_of(run), *scores], rows)
@@ -205,6 +207,7 @@ def _estimates(
     rows: RowsAsked,
 ) -> "Estimates":
     from leash_ray.reduce import Reading, reduce_paths, worth_ray
+    from leash_ray.reducers.registry import ESTIMATED, KEPT
 
     found = reduce_paths(
         paths,
@@ -215,7 +218,12 @@ def _estimates(
         from_rows=rows.from_rows,
         keep_states=rows.keep_states,
         drop_duplicates=rows.drop_duplicates,
-        reading=Reading(columns=rows.columns, first_k=rows.first_k, where=rows.where),
+        reading=Reading(
+            columns=rows.columns,
+            first_k=rows.first_k,
+            where=rows.where,
+            reducers=KEPT if rows.quantiles else ESTIMATED,
+        ),
     )
     if not scores:
         return found

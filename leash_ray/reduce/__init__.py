@@ -15,6 +15,7 @@ from leash_ray.reduce.sources import find_files, size_bytes
 from leash_ray.reducers import CompletionsState, Reduced
 from leash_ray.reducers.kept import kept, merge_folders
 from leash_ray.reducers.reduced import differences, joined
+from leash_ray.reducers.registry import KEPT
 
 if TYPE_CHECKING:
     from leash_ray.estimates import Estimates
@@ -129,7 +130,8 @@ def states_of_parts(
 
 def compare(paths: Sequence[str | Path], *, parallel: bool = True) -> list[str]:
     """What differs between reducing the kept states and reducing all rows, in words; nothing: they agree."""
-    ways = [joined(list(reduced_parts(paths, parallel=parallel, from_rows=rows))) for rows in (False, True)]
+    reading = Reading(reducers=KEPT)
+    ways = [joined(list(reduced_parts(paths, reading, parallel=parallel, from_rows=rows))) for rows in (False, True)]
     return differences(*ways)
 
 

@@ -11,13 +11,15 @@ from leash_ray.reduce.read import Reading, pieces_of, tables_of
 from leash_ray.reduce.sources import File
 from leash_ray.reducers import REDUCERS, CompletionsState, state_of_block
 from leash_ray.reducers.choose import of_pairs
+from leash_ray.reducers.registry import ESTIMATED
 from leash_ray.reducers.samples import Drawn
 
 _PAIR = ["policy", "problem_id"]
 
 
 def without_repeats(state: CompletionsState, files: Sequence[File], reading: Reading) -> CompletionsState:
-    """The state without the later copies. Rows of the pairs that have some are read again, and held in memory."""
+    """The state without the later copies. Rows of the pairs that have some are read again, and held in memory. What is
+    kept of tasks and not of pairs cannot be taken apart: if there are copies, the state has no more of it."""
     state = state.merge()
     every, errors = (REDUCERS[n].finalize(state.tables[n], len(state.pairs)) for n in ("samples", "errors"))
     pair, _, times = Drawn.of(every, errors).repeated()
@@ -34,7 +36,7 @@ def without_repeats(state: CompletionsState, files: Sequence[File], reading: Rea
     ):
         counts[policy] -= n
     again = replace(state_of_block(once.to_arrow(compat_level=pl.CompatLevel.oldest())), policies={})
-    return replace(of_pairs(state, ~affected), policies=counts).merge(again)
+    return replace(of_pairs(state.only(ESTIMATED), ~affected), policies=counts).merge(again)
 
 
 def _rows_of(pairs: pl.DataFrame, files: Sequence[File], reading: Reading) -> pl.DataFrame:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from leash_ray.files import PARQUET
 from leash_ray.reducers.accumulator import Accumulator
 from leash_ray.reducers.parts import about_of_file, from_bytes, to_bytes
-from leash_ray.reducers.registry import VERSION
+from leash_ray.reducers.registry import ESTIMATED, KEPT, VERSION
 from leash_ray.reducers.state import CompletionsState, state_of_block
 
 FOLDER = "_state"
@@ -41,11 +41,11 @@ def keep_table(shard: Path, table: pa.Table, blake2b: str) -> None:
     Args:
         blake2b: checksum of the file.
     """
-    keep(shard, state_of_block(table), blake2b)
+    keep(shard, state_of_block(table, reducers=KEPT), blake2b)
 
 
 def keep(shard: Path, state: CompletionsState, blake2b: str) -> None:
-    """Keep a shard's state. A state that cannot be written is made again when it is needed."""
+    """Keep a shard's state, of ``KEPT`` reducers. A state that cannot be written is made again when it is needed."""
     with contextlib.suppress(OSError):
         stat = shard.stat()
         _write(state_path(shard), state, {"of": [stat.st_size, stat.st_mtime_ns, blake2b]})
@@ -84,10 +84,10 @@ def kept(files: Sequence[File]) -> tuple[list[Path], list[File]]:
     return found, missing
 
 
-def load(path: Path) -> CompletionsState:
-    """A state that :func:`kept` has found."""
+def load(path: Path, reducers: Sequence[str] = ESTIMATED) -> CompletionsState:
+    """A state that :func:`kept` has found, of some reducers."""
     with pa.memory_map(str(path)) as file:
-        return from_bytes(file.read_buffer())
+        return from_bytes(file.read_buffer()).only(reducers)
 
 
 def _has_state(shard: Path) -> bool:
@@ -129,9 +129,9 @@ def _covered(folder: Path, shards: Mapping[str, Path]) -> set[str]:
     try:
         about = about_of_file(folder / FOLDER / _MERGED)
         covers: dict[str, list[object]] = about["covers"]  # type: ignore[assignment]
-        if about["version"] == VERSION and covers.keys() <= shards.keys():
-            if all(_holds(shards[name], tuple(stamp)) for name, stamp in covers.items()):  # type: ignore[arg-type]
-                return set(covers)
+        is_known = about["version"] == VERSION and covers.keys() <= shards.keys()
+        if is_known and all(_holds(shards[name], tuple(stamp)) for name, stamp in covers.items()):  # type: ignore[arg-type]
+            return set(covers)
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return set()
@@ -158,7 +158,7 @@ def _merge_folder(folder: Path, shards: Sequence[Path]) -> None:
         return
     with Accumulator(2 * _LARGEST_BYTES) as states:
         for path in paths:
-            states.add(load(path))
+            states.add(load(path, KEPT))
             if states.is_cut:  # too large to be of use
                 return
         (merged,) = states.parts()

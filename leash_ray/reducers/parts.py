@@ -15,10 +15,14 @@ from numpy.typing import NDArray
 
 from leash_ray.reducers.arrays import arrow
 from leash_ray.reducers.columns import used
-from leash_ray.reducers.reducer import CODES, ints
-from leash_ray.reducers.state import CompletionsState
+from leash_ray.reducers.reducer import ints
+from leash_ray.reducers.state import WORDS, CompletionsState
 
 _META = b"leash_state"
+_PAIRS = ""
+"""Where the pairs are, among the tables of reducers."""
+_COLUMN_OF = {"problem_id": "problem"}
+"""Kind of words -> the column of their numbers, where that has another name."""
 
 
 def part_of(problem_id: str, n_parts: int) -> int:
@@ -59,17 +63,13 @@ def _by_part(part: NDArray[np.int32], n_parts: int) -> tuple[NDArray[np.int64], 
 
 def _compact(state: CompletionsState) -> CompletionsState:
     """The same without words that it does not name."""
-    words, pairs, tables = dict(state.words), state.pairs, dict(state.tables)
-    for i, (column, kind) in enumerate((("policy", "policy"), ("problem", "problem_id"))):
-        codes, words[kind] = used(ints(pairs, column), words[kind])
-        pairs = pairs.set_column(i, pairs.schema.field(i), arrow(codes))
-    for kind in CODES:
-        if kind == "pair":
-            continue
+    words, tables = dict(state.words), {**state.tables, _PAIRS: state.pairs}
+    for kind in WORDS:
+        column = _COLUMN_OF.get(kind, kind)
         naming = [
-            (name, table.schema.names.index(kind)) for name, table in tables.items() if kind in table.schema.names
+            (name, table.schema.names.index(column)) for name, table in tables.items() if column in table.schema.names
         ]
-        codes = np.concatenate([ints(tables[name], kind) for name, _ in naming]) if naming else np.zeros(0, np.int32)
+        codes = np.concatenate([ints(tables[name], column) for name, _ in naming]) if naming else np.zeros(0, np.int32)
         codes, words[kind] = used(codes, words[kind])
         start = 0
         for name, place in naming:
@@ -77,6 +77,7 @@ def _compact(state: CompletionsState) -> CompletionsState:
             own = arrow(codes[start : start + len(table)])
             start += len(table)
             tables[name] = table.set_column(place, table.schema.field(place), own)
+    pairs = tables.pop(_PAIRS)
     return CompletionsState(words, pairs, tables, state.policies, state.is_canonical)
 
 

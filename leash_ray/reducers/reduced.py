@@ -13,6 +13,7 @@ from leash_ray.errors import UsageError
 from leash_ray.reducers.block import VERDICTS, Ints
 from leash_ray.reducers.registry import REDUCERS
 from leash_ray.reducers.samples import Drawn
+from leash_ray.reducers.spreads import Spreads
 from leash_ray.stats.entropy import answer_entropies_nats
 
 _KEY = ["policy", "problem_id"]
@@ -37,6 +38,8 @@ class Reduced:
     answer_texts: pl.Series
     policies: dict[str, int]
     """Rows per policy, of every policy in the data."""
+    spreads: Spreads | None = None
+    """None: they were not reduced."""
 
     @property
     def correct_answers(self) -> pl.DataFrame:
@@ -89,7 +92,10 @@ def reduced(state: Any) -> Reduced:
         }
     )
     texts = pl.Series(pl.from_arrow(state.words["answer"]), dtype=pl.String)
-    return Reduced(problems[order], answers, texts, dict(sorted(state.policies.items())))
+    spreads = None
+    if "lengths" in parts and "token_quantiles" in parts:
+        spreads = Spreads.of(parts["lengths"], parts["token_quantiles"], state.words["policy"], state.words["task"])
+    return Reduced(problems[order], answers, texts, dict(sorted(state.policies.items())), spreads)
 
 
 def joined(parts: Sequence[Reduced]) -> Reduced:
@@ -113,7 +119,14 @@ def joined(parts: Sequence[Reduced]) -> Reduced:
         for name, n in part.policies.items():
             policies[name] = policies.get(name, 0) + n
     texts = pl.concat([part.answer_texts for part in parts])
-    return Reduced(problems[order], pl.concat(answers), texts, dict(sorted(policies.items())))
+    spreads = [part.spreads for part in parts if part.spreads is not None]
+    return Reduced(
+        problems[order],
+        pl.concat(answers),
+        texts,
+        dict(sorted(policies.items())),
+        Spreads.joined(spreads) if len(spreads) == len(parts) else None,
+    )
 
 
 def differences(ours: Reduced, theirs: Reduced) -> list[str]:
@@ -139,6 +152,8 @@ def differences(ours: Reduced, theirs: Reduced) -> list[str]:
     ]
     if not tables[0].equals(tables[1]):
         found.append(f"answers ({len(tables[0])} and {len(tables[1])} distinct ones)")
+    if ours.spreads is not None and theirs.spreads is not None:
+        found += ours.spreads.differences(theirs.spreads)
     return found
 
 

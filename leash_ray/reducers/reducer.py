@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from leash_ray.reducers.arrays import arrow, numpy
 from leash_ray.reducers.block import Block, Ints
 
-CODES = ("pair", "answer", "task")
+CODES = ("pair", "policy", "answer", "task")
 """Columns of states that hold numbers of words."""
 
 

@@ -4,6 +4,8 @@ from typing import Final
 
 from leash_ray.reducers.answers import AnswerCounts
 from leash_ray.reducers.first_hits import FirstHits
+from leash_ray.reducers.lengths import Lengths
+from leash_ray.reducers.quantiles import TokenQuantiles
 from leash_ray.reducers.reducer import Reducer
 from leash_ray.reducers.samples import SampleIndices
 from leash_ray.reducers.tasks import Tasks
@@ -20,6 +22,8 @@ REDUCERS: Final[dict[str, Reducer]] = {
         SampleIndices("errors", "ERROR"),
         TokenSums(),
         Tasks(),
+        Lengths(),
+        TokenQuantiles(),
     )
 }
 """By name."""
@@ -27,5 +31,11 @@ REDUCERS: Final[dict[str, Reducer]] = {
 ESTIMATED: Final = ("verdicts", "first_hits", "answers", "samples", "errors", "tokens", "tasks")
 """What estimates need."""
 
-VERSION: Final = "1." + "-".join(f"{name}{REDUCERS[name].version}" for name in ESTIMATED)
-"""Of the states of these: a state of another version is made again from the rows."""
+SPREADS: Final = ("lengths", "token_quantiles")
+"""What quantiles need."""
+
+KEPT: Final = (*ESTIMATED, *SPREADS)
+"""Of what states are kept on disk."""
+
+VERSION: Final = "1." + "-".join(f"{name}{REDUCERS[name].version}" for name in KEPT)
+"""Of the states on disk: a state of another version is made again from the rows."""

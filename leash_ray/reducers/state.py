@@ -5,7 +5,7 @@ split of the rows into blocks, in any order, finalizes to identical numbers. No 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,23 +57,26 @@ class CompletionsState:
         return self.merge(state_of_block(block, policies, tuple(self.tables)))
 
     def merge(self, *others: "CompletionsState") -> "CompletionsState":
-        """This state and others of the same reducers: associative and commutative up to the order of rows."""
+        """This state and others: associative and commutative up to the order of rows. It is of the reducers that all of
+        them are of; a state of no completions is of any."""
         states = [self, *others]
         if len(states) == 1 and self.is_canonical:
             return self
+        of = [state for state in states if len(state.pairs)] or states
+        names = [name for name in of[0].tables if all(name in state.tables for state in of)]
         words, numbers = _united_words(states)
         pairs, pair_numbers = _united_pairs(states, numbers, len(words["problem_id"]))
         tables = {
             name: REDUCERS[name].merge(
                 concat(
                     [
-                        _renumbered(state.tables[name], {"pair": pair, "answer": of["answer"], "task": of["task"]})
+                        _renumbered(state.table(name), {**of, "pair": pair})
                         for state, of, pair in zip(states, numbers, pair_numbers, strict=True)
                     ]
                 ),
                 len(pairs),
             )
-            for name in self.tables
+            for name in names
         }
         counts: dict[str, int] = {}
         for state in states:
@@ -90,6 +93,16 @@ class CompletionsState:
         from leash_ray.reducers.reduced import reduced
 
         return reduced(self.merge())
+
+    def table(self, name: str) -> pa.Table:
+        """The state of a reducer, which may be empty where this state is."""
+        return self.tables[name] if name in self.tables else REDUCERS[name].schema.empty_table()
+
+    def only(self, reducers: Sequence[str]) -> "CompletionsState":
+        """The state of some reducers alone, of those that it has."""
+        if all(name in reducers for name in self.tables):
+            return self
+        return replace(self, tables={name: table for name, table in self.tables.items() if name in reducers})
 
     @property
     def keys(self) -> pa.Table:
