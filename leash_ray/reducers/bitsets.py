@@ -18,6 +18,7 @@ _WORD_MASK = (1 << PAIR_SHIFT) - 1
 Ints = NDArray[np.int64]
 Bits = NDArray[np.uint64]
 _ALL = np.uint64(2**64 - 1)
+_ODD = np.uint64(0xAAAA_AAAA_AAAA_AAAA)
 
 
 class Bitsets(NamedTuple):
@@ -149,6 +150,12 @@ class Ranks:
         below = (np.uint64(1) << (index[hit] & (WORD_BITS - 1)).astype(np.uint64)) - np.uint64(1)
         inside[hit] = np.bitwise_count(self._bits[row[hit]] & below)
         return self._total[row] - self._total[np.searchsorted(self._key, pair << PAIR_SHIFT)] + inside
+
+    def odd(self, n_pairs: int) -> Ints:
+        """Elements of each pair that are odd, [n_pairs]."""
+        found = np.zeros(n_pairs, dtype=np.int64)
+        np.add.at(found, self._key >> PAIR_SHIFT, np.bitwise_count(self._bits & _ODD))
+        return found
 
     def from_zero(self, n_pairs: int) -> Ints:
         """The largest m such that 0 .. m-1 are all in the pair's set, [n_pairs]."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from leash_ray.errors import UsageError
 from leash_ray.reducers.block import VERDICTS, Ints
+from leash_ray.reducers.halves import key_of
 from leash_ray.reducers.registry import REDUCERS
 from leash_ray.reducers.samples import Drawn
 from leash_ray.reducers.spreads import Spreads
@@ -29,11 +30,12 @@ class Reduced:
     none); drawn_before_correct and drawn_before_possible (how many samples, ERRORs among them, have a lower index than
     the first CORRECT one, or the first that is CORRECT or an ERROR; null: there is none); observed (indices 0 ..
     observed-1 are all there and scored); sums and the numbers of rows behind them; answer_entropy (nats, NaN: missing);
-    distinct_answers and distinct_correct_answers (null: missing; "NA" is not among them)."""
+    distinct_answers and distinct_correct_answers (null: missing; "NA" is not among them); scored_odd and correct_odd
+    (scored and CORRECT samples with an odd index)."""
     answers: pl.DataFrame
     """Distinct (policy, problem_id, answer), in no order: row (in ``problems``), answer (number in ``answer_texts``;
     null: "NA", the pooled completions without an answer), count (scored completions that give it), correct (the CORRECT
-    ones among them), scored_before (how many scored samples of the problem come before the first CORRECT one; null:
+    ones among them), correct_odd (those of them with an odd index), scored_before (how many scored samples of the problem come before the first CORRECT one; null:
     there is none)."""
     answer_texts: pl.Series
     policies: dict[str, int]
@@ -63,6 +65,9 @@ def reduced(state: Any) -> Reduced:
     answers: pl.DataFrame = parts["answers"]
     pair, code, count = (answers[c].to_numpy() for c in ("pair", "answer", "count"))
     is_correct = (answers["correct"].to_numpy() > 0) & (code >= 0)
+    halves: pl.DataFrame = parts["halves"]
+    correct_odd = np.zeros(n_pairs, dtype=np.int64)
+    np.add.at(correct_odd, halves["pair"].to_numpy(), halves["odd"].to_numpy())
     unknown = problems["answer_unknown"].to_numpy() > 0
     correct_unknown = problems["correct_answer_unknown"].to_numpy() > 0
     first, first_error = problems["first_correct"], problems["first_error"]
@@ -77,6 +82,8 @@ def reduced(state: Any) -> Reduced:
         answer_entropy=pl.Series(np.where(unknown, np.nan, answer_entropies_nats(count, pair, n_pairs))),
         distinct_answers=_null_where(unknown, np.bincount(pair[code >= 0], minlength=n_pairs)),
         distinct_correct_answers=_null_where(correct_unknown, np.bincount(pair[is_correct], minlength=n_pairs)),
+        scored_odd=pl.Series(drawn.scored.odd(n_pairs)),
+        correct_odd=pl.Series(correct_odd),
     )
     order = problems.select(pl.arg_sort_by(_KEY)).to_series().to_numpy()
     row_of = np.empty(n_pairs, dtype=np.int64)
@@ -88,6 +95,7 @@ def reduced(state: Any) -> Reduced:
             "answer": answers["answer"].cast(pl.Int64).set(answers["answer"] < 0, None),
             "count": count,
             "correct": answers["correct"],
+            "correct_odd": _odd(halves, pair, code, is_correct),
             "scored_before": _before(drawn.scored, pair, first_of_answer),
         }
     )
@@ -96,6 +104,17 @@ def reduced(state: Any) -> Reduced:
     if "lengths" in parts and "token_quantiles" in parts:
         spreads = Spreads.of(parts["lengths"], parts["token_quantiles"], state.words["policy"], state.words["task"])
     return Reduced(problems[order], answers, texts, dict(sorted(state.policies.items())), spreads)
+
+
+def _odd(halves: pl.DataFrame, pair: Ints, code: Ints, is_correct: NDArray[np.bool_]) -> Ints:
+    """Of each correct (pair, answer) its count in sorted ``halves``; 0 where it has none."""
+    found = np.zeros(len(pair), dtype=np.int64)
+    if len(halves):
+        key, places = key_of(halves["pair"].to_numpy(), halves["answer"].to_numpy()), np.flatnonzero(is_correct)
+        asked = key_of(pair[places], code[places])
+        at = np.minimum(np.searchsorted(key, asked), len(key) - 1)
+        found[places] = np.where(key[at] == asked, halves["odd"].to_numpy()[at], 0)
+    return found
 
 
 def joined(parts: Sequence[Reduced]) -> Reduced:
@@ -146,6 +165,7 @@ def differences(ours: Reduced, theirs: Reduced) -> list[str]:
             one.answer_texts.gather(one.answers["answer"]).alias("answer"),
             "count",
             "correct",
+            "correct_odd",
             "scored_before",
         ).sort(*_KEY, "answer")
         for one in (ours, theirs)

@@ -4,6 +4,7 @@ from typing import Final
 
 from leash_ray.reducers.answers import AnswerCounts
 from leash_ray.reducers.first_hits import FirstHits
+from leash_ray.reducers.halves import HalfCounts
 from leash_ray.reducers.lengths import Lengths
 from leash_ray.reducers.quantiles import TokenQuantiles
 from leash_ray.reducers.reducer import Reducer
@@ -18,6 +19,7 @@ REDUCERS: Final[dict[str, Reducer]] = {
         VerdictCounts(),
         FirstHits(),
         AnswerCounts(),
+        HalfCounts(),
         SampleIndices("samples"),
         SampleIndices("errors", "ERROR"),
         TokenSums(),
@@ -28,7 +30,7 @@ REDUCERS: Final[dict[str, Reducer]] = {
 }
 """By name."""
 
-ESTIMATED: Final = ("verdicts", "first_hits", "answers", "samples", "errors", "tokens", "tasks")
+ESTIMATED: Final = ("verdicts", "first_hits", "answers", "halves", "samples", "errors", "tokens", "tasks")
 """What estimates need."""
 
 SPREADS: Final = ("lengths", "token_quantiles")
