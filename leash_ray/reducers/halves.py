@@ -1,8 +1,8 @@
 """CORRECT completions by half of a problem's samples: one half has the even sample indices, the other the odd ones.
 
-Two halves of one policy differ by sampling alone, as two policies do that are the same: the noise floor. Unlike what is
-averaged over all splits, this is one split by the order of drawing, so a drift within a run shows in neither half alone.
-How many samples a half has follows from which samples there are.
+Two halves of one policy differ by sampling alone, as two policies do that are the same: the noise floor. This is one
+split, by the order of drawing; what is averaged over all splits follows from the counts of CORRECT samples. How many
+samples a half has follows from which samples there are.
 """
 
 from collections.abc import Mapping

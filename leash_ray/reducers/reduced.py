@@ -35,8 +35,8 @@ class Reduced:
     answers: pl.DataFrame
     """Distinct (policy, problem_id, answer), in no order: row (in ``problems``), answer (number in ``answer_texts``;
     null: "NA", the pooled completions without an answer), count (scored completions that give it), correct (the CORRECT
-    ones among them), correct_odd (those of them with an odd index), scored_before (how many scored samples of the problem come before the first CORRECT one; null:
-    there is none)."""
+    ones among them), correct_odd (those of them with an odd index), scored_before (how many scored samples of the
+    problem come before the first CORRECT one; null: there is none)."""
     answer_texts: pl.Series
     policies: dict[str, int]
     """Rows per policy, of every policy in the data."""
