@@ -36,6 +36,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from leash_ray.errors import UsageError
+from leash_ray.measure.approximate import approximate_json
 from leash_ray.measure.group import Measured, measure
 from leash_ray.measure.measuring import Measuring
 from leash_ray.measure.pair import SIDES, AnswersOfTwo, answers_of, only_above_guessing, pair_of, within
@@ -76,6 +77,8 @@ class PolicyEstimates:
     """pass@k if all ERRORs were wrong, and if all were right."""
     quantiles: dict[str, Any] | None = None
     """Of all its completions (:mod:`leash_ray.measure.spread`); None: they were not asked for."""
+    approximate_answers: dict[str, Any] | None = None
+    """:mod:`leash_ray.measure.approximate`; None: all answers were counted."""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-able values; undefined is None."""
@@ -90,6 +93,7 @@ class PolicyEstimates:
             "correct_by_leniency": _number(self.correct_by_leniency),
             "pass_at_k_bounds": {str(k): [_number(v) for v in pair] for k, pair in self.pass_at_k_bounds.items()},
             "quantiles": self.quantiles,
+            "approximate_answers": self.approximate_answers,
         }
 
 
@@ -336,7 +340,7 @@ def _group(rows: pl.DataFrame, answers: AnswersOfTwo, base: str, trained: str, h
         bounds=_bounds(rows),
         answer=answer,
         policies={
-            name: _policy(rows, paired, side, powers_of_two_up_to(k), n)
+            name: _policy(rows, paired, side, powers_of_two_up_to(k), n, answers.n_kept)
             for name, side, n in zip((base, trained), SIDES, n_found, strict=True)
         },
         measured=measure(pair, found, how),
@@ -372,7 +376,7 @@ def _bounds(rows: pl.DataFrame) -> SupportBounds:
 
 
 def _policy(
-    rows: pl.DataFrame, paired: pl.DataFrame, side: str, ks: Sequence[int], n_answers_found: float
+    rows: pl.DataFrame, paired: pl.DataFrame, side: str, ks: Sequence[int], n_answers_found: float, n_kept: int | None
 ) -> PolicyEstimates:
     verdicts = {v.value: int(rows[f"{v}_{side}"].sum()) for v in Verdict}
     n, c = paired[f"n_{side}"].to_numpy(), paired[f"CORRECT_{side}"].to_numpy()
@@ -396,6 +400,7 @@ def _policy(
             math.nan if rows[f"leniency_unknown_{side}"].sum() else int(rows[f"correct_lenient_{side}"].sum())
         ),
         pass_at_k_bounds=dict(zip(ks, zip(low, high, strict=True), strict=True)),
+        approximate_answers=approximate_json(paired, side, n_kept) if n_kept else None,
     )
 
 

@@ -46,11 +46,13 @@ class RowsAsked:
     keep_states: bool = False
     quantiles: bool = False
     """Of lengths, surprisal and token entropy; of a run, whose states have them, always."""
+    approximate_answers: int | None = None
+    """How many distinct answers of a (policy, problem) are kept; None: all."""
 
     @property
     def is_all(self) -> bool:
-        """Whether no row is left out."""
-        return self.first_k is None and self.where is None
+        """Whether no row is left out, and no answer."""
+        return self.first_k is None and self.where is None and self.approximate_answers is None
 
 
 def train(current: Session) -> Path:
@@ -207,8 +209,11 @@ def _estimates(
     rows: RowsAsked,
 ) -> "Estimates":
     from leash_ray.reduce import Reading, reduce_paths, worth_ray
-    from leash_ray.reducers.registry import ESTIMATED, KEPT
+    from leash_ray.reducers.registry import ESTIMATED, KEPT, with_bounded_answers
 
+    reducers = KEPT if rows.quantiles else ESTIMATED
+    if rows.approximate_answers is not None:
+        reducers = with_bounded_answers(reducers, rows.approximate_answers)
     found = reduce_paths(
         paths,
         base=base,
@@ -222,7 +227,7 @@ def _estimates(
             columns=rows.columns,
             first_k=rows.first_k,
             where=rows.where,
-            reducers=KEPT if rows.quantiles else ESTIMATED,
+            reducers=reducers,
         ),
     )
     if not scores:

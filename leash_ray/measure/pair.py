@@ -112,6 +112,8 @@ class AnswersOfTwo:
     "NA"), and count, correct, correct_odd and scored_before (null: none) of both policies, by suffix."""
     problem_ids: pl.Series
     texts: pl.Series
+    n_kept: int | None = None
+    """As of :class:`Reduced`."""
 
 
 def answers_of(reduced: Reduced, base: str, trained: str) -> AnswersOfTwo:
@@ -129,7 +131,7 @@ def answers_of(reduced: Reduced, base: str, trained: str) -> AnswersOfTwo:
         on = ["problem", "answer"]
         found = rows if found is None else found.join(rows, on=on, how="full", coalesce=True, nulls_equal=True)
     assert found is not None
-    return AnswersOfTwo(found, problem_ids, reduced.answer_texts)
+    return AnswersOfTwo(found, problem_ids, reduced.answer_texts, reduced.n_kept)
 
 
 def pair_of(rows: pl.DataFrame, answers: AnswersOfTwo, k: int) -> Pair:
@@ -187,7 +189,7 @@ def _side(rows: pl.DataFrame, side: str) -> PolicyData:
         nats=np.where(ints("logprob_rows") == n_rows, (0.0 - ints("logprob_units")) * NATS_UNIT, np.nan),
         tokens=np.where(ints("n_tokens_rows") == n_rows, ints("n_tokens"), np.nan),
         token_entropy=np.where((ints("entropy_rows") == n_rows) & (n_rows > 0), entropy, np.nan),
-        odd=(ints("scored_odd"), ints("correct_odd")),
+        odd=None if rows[f"correct_odd_{side}"].null_count() else (ints("scored_odd"), ints("correct_odd")),
     )
 
 

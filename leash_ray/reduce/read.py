@@ -13,7 +13,7 @@ from leash_ray.errors import UsageError
 from leash_ray.files import PARQUET
 from leash_ray.reduce.sources import CSV, File, absolute, opened, size_bytes, stream_of
 from leash_ray.reducers import READ_COLUMNS, CompletionsState, state_of_block
-from leash_ray.reducers.choose import of_policies
+from leash_ray.reducers.choose import of_policies, of_reducers
 from leash_ray.reducers.kept import keep, load, recorded_checksum
 from leash_ray.reducers.registry import ESTIMATED, KEPT
 
@@ -136,7 +136,7 @@ def state_of_piece(piece: Piece, reading: Reading) -> CompletionsState:
     state = found[0].merge(*found[1:]) if len(found) > 1 else found[0] if found else CompletionsState.empty()
     if piece.is_kept and isinstance(piece.files[0], Path):
         keep(piece.files[0], state, recorded_checksum(piece.files[0]))
-        state = of_policies(state.only(reading.reducers), reading.policies)
+        state = of_policies(of_reducers(state, reading.reducers), reading.policies)
     return state
 
 

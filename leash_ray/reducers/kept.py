@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from leash_ray.files import PARQUET
 from leash_ray.reducers.accumulator import Accumulator
+from leash_ray.reducers.choose import of_reducers
 from leash_ray.reducers.parts import about_of_file, from_bytes, to_bytes
 from leash_ray.reducers.registry import ESTIMATED, KEPT, VERSION
 from leash_ray.reducers.state import CompletionsState, state_of_block
@@ -87,7 +88,7 @@ def kept(files: Sequence[File]) -> tuple[list[Path], list[File]]:
 def load(path: Path, reducers: Sequence[str] = ESTIMATED) -> CompletionsState:
     """A state that :func:`kept` has found, of some reducers."""
     with pa.memory_map(str(path)) as file:
-        return from_bytes(file.read_buffer()).only(reducers)
+        return of_reducers(from_bytes(file.read_buffer()), reducers)
 
 
 def _has_state(shard: Path) -> bool:

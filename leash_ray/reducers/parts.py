@@ -14,15 +14,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from leash_ray.reducers.arrays import arrow
-from leash_ray.reducers.columns import used
 from leash_ray.reducers.reducer import ints
-from leash_ray.reducers.state import WORDS, CompletionsState
+from leash_ray.reducers.state import CompletionsState
 
 _META = b"leash_state"
-_PAIRS = ""
-"""Where the pairs are, among the tables of reducers."""
-_COLUMN_OF = {"problem_id": "problem"}
-"""Kind of words -> the column of their numbers, where that has another name."""
 
 
 def part_of(problem_id: str, n_parts: int) -> int:
@@ -50,7 +45,9 @@ def cut(state: CompletionsState, n_parts: int) -> list[CompletionsState]:
     for i, tables in enumerate(pieces):
         pairs = state.pairs.take(arrow(pair_order[starts[i] : pair_ends[i]]))
         found.append(
-            _compact(CompletionsState(state.words, pairs, tables, state.policies if not i else {}, state.is_canonical))
+            CompletionsState(
+                state.words, pairs, tables, state.policies if not i else {}, state.is_canonical
+            ).without_unused_words()
         )
     return found
 
@@ -59,26 +56,6 @@ def _by_part(part: NDArray[np.int32], n_parts: int) -> tuple[NDArray[np.int64], 
     """Rows ordered by part, and where each part ends."""
     kind = np.uint8 if n_parts <= 256 else np.uint16  # sorted by counting
     return np.argsort(part.astype(kind), kind="stable"), np.cumsum(np.bincount(part, minlength=n_parts))
-
-
-def _compact(state: CompletionsState) -> CompletionsState:
-    """The same without words that it does not name."""
-    words, tables = dict(state.words), {**state.tables, _PAIRS: state.pairs}
-    for kind in WORDS:
-        column = _COLUMN_OF.get(kind, kind)
-        naming = [
-            (name, table.schema.names.index(column)) for name, table in tables.items() if column in table.schema.names
-        ]
-        codes = np.concatenate([ints(tables[name], column) for name, _ in naming]) if naming else np.zeros(0, np.int32)
-        codes, words[kind] = used(codes, words[kind])
-        start = 0
-        for name, place in naming:
-            table = tables[name]
-            own = arrow(codes[start : start + len(table)])
-            start += len(table)
-            tables[name] = table.set_column(place, table.schema.field(place), own)
-    pairs = tables.pop(_PAIRS)
-    return CompletionsState(words, pairs, tables, state.policies, state.is_canonical)
 
 
 def to_bytes(

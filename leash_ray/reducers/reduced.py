@@ -10,14 +10,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from leash_ray.errors import UsageError
+from leash_ray.reducers.approximate import approximate
 from leash_ray.reducers.block import VERDICTS, Ints
-from leash_ray.reducers.halves import key_of
-from leash_ray.reducers.registry import REDUCERS
+from leash_ray.reducers.halves import HalfCounts, key_of
+from leash_ray.reducers.registry import REDUCERS, bounded
 from leash_ray.reducers.samples import Drawn
 from leash_ray.reducers.spreads import Spreads
 from leash_ray.stats.entropy import answer_entropies_nats
 
 _KEY = ["policy", "problem_id"]
+_NO_HALVES = pl.DataFrame(pl.from_arrow(HalfCounts.schema.empty_table()))
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,10 @@ class Reduced:
     """Rows per policy, of every policy in the data."""
     spreads: Spreads | None = None
     """None: they were not reduced."""
+    n_kept: int | None = None
+    """Distinct answers that were kept of a (policy, problem); None: all. Where they are fewer than there are,
+    ``answer_unknown`` is set, and the columns ``approximate_*`` (:class:`~leash_ray.stats.bottom_k.Sampled`, and
+    whether they are estimates) are in ``problems``; null: the answers are unknown for other reasons."""
 
     @property
     def correct_answers(self) -> pl.DataFrame:
@@ -62,10 +68,20 @@ def reduced(state: Any) -> Reduced:
     problems = keys.with_columns(task=_tasks(keys, parts["tasks"], state.words["task"]))
     problems = pl.concat([problems, parts["verdicts"], parts["first_hits"], parts["tokens"]], how="horizontal")
 
-    answers: pl.DataFrame = parts["answers"]
+    kept = bounded(parts)
+    if kept is None:
+        answers: pl.DataFrame = parts["answers"]
+    else:
+        approximated = approximate(kept, parts[kept.name], n_pairs)
+        answers = approximated.answers
+        problems = problems.with_columns(
+            pl.col("answer_unknown") + pl.Series(approximated.is_cut, dtype=pl.Int64),
+            pl.col("correct_answer_unknown") + pl.Series(approximated.is_correct_cut, dtype=pl.Int64),
+            **_known(approximated.estimates, problems["answer_unknown"]),
+        )
     pair, code, count = (answers[c].to_numpy() for c in ("pair", "answer", "count"))
     is_correct = (answers["correct"].to_numpy() > 0) & (code >= 0)
-    halves: pl.DataFrame = parts["halves"]
+    halves: pl.DataFrame = parts.get("halves", _NO_HALVES)
     correct_odd = np.zeros(n_pairs, dtype=np.int64)
     np.add.at(correct_odd, halves["pair"].to_numpy(), halves["odd"].to_numpy())
     unknown = problems["answer_unknown"].to_numpy() > 0
@@ -83,7 +99,7 @@ def reduced(state: Any) -> Reduced:
         distinct_answers=_null_where(unknown, np.bincount(pair[code >= 0], minlength=n_pairs)),
         distinct_correct_answers=_null_where(correct_unknown, np.bincount(pair[is_correct], minlength=n_pairs)),
         scored_odd=pl.Series(drawn.scored.odd(n_pairs)),
-        correct_odd=pl.Series(correct_odd),
+        correct_odd=_null_where(np.full(n_pairs, "halves" not in parts), correct_odd),
     )
     order = problems.select(pl.arg_sort_by(_KEY)).to_series().to_numpy()
     row_of = np.empty(n_pairs, dtype=np.int64)
@@ -103,7 +119,9 @@ def reduced(state: Any) -> Reduced:
     spreads = None
     if "lengths" in parts and "token_quantiles" in parts:
         spreads = Spreads.of(parts["lengths"], parts["token_quantiles"], state.words["policy"], state.words["task"])
-    return Reduced(problems[order], answers, texts, dict(sorted(state.policies.items())), spreads)
+    return Reduced(
+        problems[order], answers, texts, dict(sorted(state.policies.items())), spreads, kept.size if kept else None
+    )
 
 
 def _odd(halves: pl.DataFrame, pair: Ints, code: Ints, is_correct: NDArray[np.bool_]) -> Ints:
@@ -115,6 +133,12 @@ def _odd(halves: pl.DataFrame, pair: Ints, code: Ints, is_correct: NDArray[np.bo
         at = np.minimum(np.searchsorted(key, asked), len(key) - 1)
         found[places] = np.where(key[at] == asked, halves["odd"].to_numpy()[at], 0)
     return found
+
+
+def _known(estimates: pl.DataFrame, answer_unknown: pl.Series) -> dict[str, pl.Series]:
+    """The estimates of pairs whose answers were all told."""
+    names = {f"approximate_{name}": estimates[name].cast(pl.Float64) for name in estimates.columns}
+    return {name: values.set(answer_unknown > 0, None) for name, values in names.items()}
 
 
 def joined(parts: Sequence[Reduced]) -> Reduced:
@@ -145,6 +169,7 @@ def joined(parts: Sequence[Reduced]) -> Reduced:
         texts,
         dict(sorted(policies.items())),
         Spreads.joined(spreads) if len(spreads) == len(parts) else None,
+        parts[0].n_kept,
     )
 
 

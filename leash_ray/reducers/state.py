@@ -15,15 +15,19 @@ from numpy.typing import NDArray
 from leash_ray.errors import UsageError
 from leash_ray.reducers.arrays import arrow, arrow_table
 from leash_ray.reducers.block import block_of
-from leash_ray.reducers.columns import united
+from leash_ray.reducers.columns import united, used
 from leash_ray.reducers.reducer import CODES, concat, ints
-from leash_ray.reducers.registry import ESTIMATED, REDUCERS
+from leash_ray.reducers.registry import ESTIMATED, REDUCERS, bounded
 from leash_ray.types import REQUIRED_COLUMNS
 
 if TYPE_CHECKING:
     from leash_ray.reducers.reduced import Reduced
 
 WORDS = ("policy", "problem_id", "task", "answer")
+_PAIRS = ""
+"""Where the pairs are, among the tables of reducers."""
+_COLUMN_OF = {"problem_id": "problem"}
+"""Kind of words -> the column of their numbers, where that has another name."""
 READ_COLUMNS = tuple(
     dict.fromkeys([*REQUIRED_COLUMNS, "task", *(c for name in ESTIMATED for c in REDUCERS[name].columns)])
 )
@@ -82,7 +86,8 @@ class CompletionsState:
         for state in states:
             for name, n in state.policies.items():
                 counts[name] = counts.get(name, 0) + n
-        return CompletionsState(words, pairs, tables, counts, is_canonical=True)
+        found = CompletionsState(words, pairs, tables, counts, is_canonical=True)
+        return found if bounded(tables) is None else found.without_unused_words()
 
     def finalize(self) -> "Reduced":
         """Per-problem numbers, sorted by key.
@@ -103,6 +108,29 @@ class CompletionsState:
         if all(name in reducers for name in self.tables):
             return self
         return replace(self, tables={name: table for name, table in self.tables.items() if name in reducers})
+
+    def without_unused_words(self) -> "CompletionsState":
+        """The same without words that it does not name."""
+        words, tables = dict(self.words), {**self.tables, _PAIRS: self.pairs}
+        for kind in WORDS:
+            column = _COLUMN_OF.get(kind, kind)
+            naming = [
+                (name, table.schema.names.index(column))
+                for name, table in tables.items()
+                if column in table.schema.names
+            ]
+            codes = (
+                np.concatenate([ints(tables[name], column) for name, _ in naming]) if naming else np.zeros(0, np.int32)
+            )
+            codes, words[kind] = used(codes, words[kind])
+            start = 0
+            for name, place in naming:
+                table = tables[name]
+                own = arrow(codes[start : start + len(table)])
+                start += len(table)
+                tables[name] = table.set_column(place, table.schema.field(place), own)
+        pairs = tables.pop(_PAIRS)
+        return CompletionsState(words, pairs, tables, self.policies, self.is_canonical)
 
     @property
     def keys(self) -> pa.Table:
@@ -154,7 +182,8 @@ def state_of_block(
     if not found.n_pairs:
         return CompletionsState(**{**vars(CompletionsState.empty(reducers)), "policies": found.policies})
     tables = {one.name: one.update(found) for one in chosen}
-    return CompletionsState(found.words, found.pairs, tables, found.policies)
+    state = CompletionsState(found.words, found.pairs, tables, found.policies)
+    return state if bounded(tables) is None else state.without_unused_words()
 
 
 def _united_words(
