@@ -211,7 +211,7 @@ def _estimates(
     from leash_ray.reduce import Reading, reduce_paths, worth_ray
     from leash_ray.reducers.registry import ESTIMATED, KEPT, with_bounded_answers
 
-    reducers = KEPT if rows.quantiles else ESTIMATED
+    reducers: tuple[str, ...] = KEPT if rows.quantiles else ESTIMATED
     if rows.approximate_answers is not None:
         reducers = with_bounded_answers(reducers, rows.approximate_answers)
     found = reduce_paths(

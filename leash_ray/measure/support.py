@@ -180,7 +180,8 @@ def _halves(units: Units) -> dict[str, Any] | None:
         return None
     found: dict[str, Any] = {"k": h}
     for side, of_even, of_odd in zip(SIDES, even, odd, strict=True):
-        (hit_even, miss_even), (hit_odd, miss_odd) = ([f(*of, h) for f in (hit, miss)] for of in (of_even, of_odd))
+        hit_even, hit_odd = (hit(n, c, h) for n, c in (of_even, of_odd))
+        miss_even, miss_odd = (miss(n, c, h) for n, c in (of_even, of_odd))
         counts = {"P": hit_even @ hit_odd, "E": miss_even @ hit_odd, "S": hit_even @ miss_odd}
         neither = float(miss_even @ miss_odd) if units.neither_is_known else None
         found[side] = {**{name: float(count) for name, count in counts.items()}, "O": neither}

@@ -47,9 +47,11 @@ class HalfCounts:
 
 
 def _summed(pair: Ints, answer: Ints, odd: Ints) -> pa.Table:
-    key, place = np.unique(key_of(pair, answer), return_inverse=True)
-    total = np.zeros(len(key), dtype=np.int64)
-    np.add.at(total, place, odd)
+    key = key_of(pair, answer)
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    at = np.flatnonzero(np.diff(key, prepend=-1))
+    key, total = key[at], np.add.reduceat(odd[order], at) if len(at) else np.zeros(0, dtype=np.int64)
     columns = {"pair": (key >> 32).astype(np.int32), "answer": (key & 0xFFFFFFFF).astype(np.int32) - np.int32(1)}
     return arrow_table({**columns, "odd": total}, schema=HalfCounts.schema)
 

@@ -66,19 +66,25 @@ def from_sample(
     n_problems = len(theta)
 
     def total(values: Floats | Ints | NDArray[np.bool_]) -> Floats:
-        return np.bincount(problem, weights=values, minlength=n_problems)
+        return np.asarray(np.bincount(problem, weights=values, minlength=n_problems), dtype=np.float64)
 
     n = np.bincount(bucket_problem, weights=bucket_count, minlength=n_problems)
     size = total(np.ones_like(count))
-    found: list[Floats] = [size / theta, np.where(theta < 1, size / theta / np.sqrt(np.maximum(size - 1, 1)), 0.0)]
-    for times in (1, 2):
-        seen = total(count == times)
-        found += [seen / theta, np.sqrt((1 - theta) * np.maximum(seen, 1)) / theta]
+    once, twice = (total(count == times) for times in (1, 2))
     with np.errstate(invalid="ignore", divide="ignore"):
         share = bucket_count / n[bucket_problem]
         of_buckets = np.bincount(bucket_problem, weights=-share * np.log(share), minlength=n_problems)
         x = -count / n[problem] * np.log(count / in_bucket)
     entropy = of_buckets + total(x) / theta
     undefined = np.where(n > 0, 0.0, np.nan)
-    entropy_se = np.sqrt((1 - theta) * total(x * x)) / theta
-    return Sampled(*found, entropy + undefined, entropy_se, of_buckets + undefined)
+    return Sampled(
+        distinct=size / theta,
+        distinct_se=np.where(theta < 1, size / theta / np.sqrt(np.maximum(size - 1, 1)), 0.0),
+        once=once / theta,
+        once_se=np.sqrt((1 - theta) * np.maximum(once, 1)) / theta,
+        twice=twice / theta,
+        twice_se=np.sqrt((1 - theta) * np.maximum(twice, 1)) / theta,
+        entropy=entropy + undefined,
+        entropy_se=np.sqrt((1 - theta) * total(x * x)) / theta,
+        entropy_at_least=of_buckets + undefined,
+    )

@@ -56,7 +56,7 @@ def floor_line(support: Support, unit: Unit) -> str:
     here = at_k(unit, int(k))
     text += f"; measured E {fmt.decimal(here.get('E'))}, S {fmt.decimal(here.get('S'))}" if here else ""
     halves = [
-        f"{fmt.visible(name_of(support, role))} E {fmt.decimal(of['E'])}, S {fmt.decimal(of['S'])}"
+        f"{fmt.visible(name_of(support, role))} E {fmt.decimal(of.get('E'))}, S {fmt.decimal(of.get('S'))}"
         for role in ROLES
         if (of := branch(floor, "halves", role))
     ]
