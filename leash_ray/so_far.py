@@ -10,9 +10,12 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from leash_ray.files import parquet_files
+
+if TYPE_CHECKING:
+    from leash_ray.reducers import Reduced
 
 MOST_OF_THE_TIME = 0.02
 REPLICATES = 200
@@ -31,7 +34,7 @@ class EstimatesSoFar:
 
     Args:
         folder: the completions directory.
-        base, trained: policy ids.
+        pair: the policy ids of base and trained, from what is there; None: nothing is to be compared yet.
         zeta: 1 - confidence of epsilon.
         confidence: of the intervals.
         log: takes the numbers and how many completions they rest on, in a thread of its own.
@@ -42,8 +45,7 @@ class EstimatesSoFar:
     def __init__(
         self,
         folder: Path,
-        base: str,
-        trained: str,
+        pair: Callable[["Reduced"], tuple[str, str] | None],
         *,
         zeta: float,
         confidence: float,
@@ -51,7 +53,7 @@ class EstimatesSoFar:
         say: Callable[[str], None],
         every_s: float,
     ) -> None:
-        self._folder, self._base, self._trained = folder, base, trained
+        self._folder, self._pair = folder, pair
         self._zeta, self._confidence = zeta, confidence
         self._log, self._say, self._every_s = log, say, every_s
         self._state: Any = None
@@ -107,17 +109,22 @@ class EstimatesSoFar:
         if states:
             self._state = (self._state or CompletionsState.empty()).merge(*map(load, states))
         self._seen.update(set(new).difference(without))  # a state may come a moment after its shard
-        if self._state is None:
+        if self._state is None or self._over.is_set():
             return
         reduced = self._state.finalize()
-        scored = reduced.problems.filter(reduced.problems["n"] > 0)
-        problems = [set(scored.filter(policy=p)["problem_id"].to_list()) for p in (self._base, self._trained)]
-        if not problems[0] & problems[1]:
+        pair = self._pair(reduced)
+        if pair is None or not _share_problems(reduced, pair):
             return
         measuring = Measuring(self._zeta, MeasureConfig(bootstrap=REPLICATES, confidence=self._confidence))
-        found = estimate(reduced, base=self._base, trained=self._trained, measuring=measuring).to_json()
+        found = estimate(reduced, base=pair[0], trained=pair[1], measuring=measuring).to_json()
         if not self._over.is_set():
             self._log(numbers(found), sum(self._state.policies.values()))
+
+
+def _share_problems(reduced: "Reduced", pair: tuple[str, str]) -> bool:
+    scored = reduced.problems.filter(reduced.problems["n"] > 0)
+    base, trained = (set(scored.filter(policy=policy)["problem_id"].to_list()) for policy in pair)
+    return not base.isdisjoint(trained)
 
 
 def numbers(found: Mapping[str, Any]) -> Numbers:

@@ -136,7 +136,7 @@ def test_a_second_turn_that_cannot_fit_is_refused_before_the_first(
     assert rows_in(tmp_path / "run" / "completions") == {}
 
 
-def exported(name: str, **tags: str) -> list[float]:
+def exported(name: str, /, **tags: str) -> list[float]:
     """Values of one of the metrics that the Ray node offers to Prometheus."""
     import ray
 

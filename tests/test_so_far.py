@@ -44,7 +44,8 @@ def following(
     say: Callable[[str], None] = lambda line: pytest.fail(line),
     every_s: float = 60.0,
 ) -> EstimatesSoFar:
-    return EstimatesSoFar(folder, "base", "trained", zeta=0.05, confidence=0.95, log=log, say=say, every_s=every_s)
+    pair = ("base", "trained")
+    return EstimatesSoFar(folder, lambda found: pair, zeta=0.05, confidence=0.95, log=log, say=say, every_s=every_s)
 
 
 def until(holds: Callable[[], object]) -> None:

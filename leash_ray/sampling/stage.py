@@ -250,8 +250,7 @@ def _estimates_so_far(current: Session, monitor: "Monitor", shown: RayMetrics) -
 
     return EstimatesSoFar(
         current.run.completions,
-        config.base,
-        config.trained,
+        lambda found: (config.base, config.trained),
         zeta=config.zeta,
         confidence=config.measure.confidence,
         log=log,
