@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import ray
 from ray.cluster_utils import Cluster
-from ray.data import MaterializedDataset
+from ray.data.dataset import MaterializedDataset
 
 from leash_ray.reduce import Reading, reduced_parts
 from leash_ray.reducers.reduced import Reduced, differences, joined
