@@ -70,7 +70,9 @@ def main(folder: str) -> dict[str, Any]:
     timer.start()
     without, killed_s = timed()
     timer.join()
-    nodes = sum(node["Alive"] for node in ray.nodes())
+    until = time.monotonic() + 60
+    while (nodes := sum(node["Alive"] for node in ray.nodes())) > 1 and time.monotonic() < until:
+        time.sleep(0.2)  # it is noticed a while after
     ray.shutdown()
     cluster.shutdown()
     return {
