@@ -16,7 +16,6 @@ completions of the fixed design over those of the adaptive one.
 import argparse
 import itertools
 import json
-import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -26,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from _machine import machine
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
@@ -250,7 +250,7 @@ def main() -> None:
         "ratio": round(1 / first["share"], 2),
         "same_support": all(one["same_support"] for of in worlds.values() for one in of["budgets"].values()),
         "wall_s": round(time.perf_counter() - started_s, 1),
-        "machine": {"cpus": os.cpu_count()},
+        "machine": machine(),
     }
     if not args.json:
         for table, of in worlds.items():

@@ -20,17 +20,16 @@ import argparse
 import json
 import multiprocessing
 import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import calibration_checks as checks
 import numpy as np
+from _machine import machine, versions
 from calibration_checks import Rows, Samples
 from calibration_worlds import Change, World, shapes, truth, worlds
 from scipy import stats
@@ -286,8 +285,8 @@ def main() -> None:
     result |= {
         "summary": judge(result, size),
         "wall_s": round(time.perf_counter() - started_s, 1),
-        "machine": {"cpus": os.cpu_count(), "processor": platform.processor() or platform.machine()},
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in ("numpy", "scipy")}},
+        "machine": machine(),
+        "versions": versions("numpy", "scipy"),
     }
     result = _rounded(result)
     if args.figure:

@@ -18,13 +18,12 @@ os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL
 
 import argparse
 import json
-import platform
 import sys
 import time
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+from _machine import machine, versions
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -138,8 +137,8 @@ def main() -> None:
         "theirs_s": round(theirs_s, 3),
         "ratio": round(theirs_s / ours_s, 2),
         "largest_difference": round(float(np.max(np.abs(ours_M2 - theirs_M2) / width_M)), 3),
-        "machine": f"{platform.processor() or platform.machine()}, 1 of {os.cpu_count()} cores",
-        "versions": {name: version(name) for name in ("numpy", "scipy")},
+        "machine": {**machine(), "cpus_used": 1},
+        "versions": versions("numpy", "scipy"),
     }
     print(json.dumps(result))
 

@@ -14,26 +14,11 @@ from typing import Any
 
 import psutil
 import pyarrow.parquet as pq
+from _countdown import CONFIG
 
 from leash_ray.files import parquet_files
 
 POLICIES = ("base", "trained")
-CONFIG = """
-name: faults
-device: cpu
-task:
-  kind: reasoning_gym
-  dataset: countdown
-  config: {min_numbers: 3, max_numbers: 3, min_value: 1, max_value: 15, min_target: 10, max_target: 60}
-  prompt: compact
-  seed: 3
-policies:
-  base: {model: "embedded:countdown", dtype: float32, max_model_len: 64, cpus: 0.4}
-  trained: {model: "embedded:countdown", dtype: float32, max_model_len: 64, cpus: 0.4}
-sampling: {max_tokens: 12}
-monitor: {wandb: "off"}
-"""
-"""Two policies, one model: what differs is their streams."""
 TITLES = {"replica": "ServeReplica", "worker": "MapBatches", "verifier": "VerifierActor"}
 """What the command line of each kind of process has in it."""
 LIMIT_S = 400.0

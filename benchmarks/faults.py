@@ -22,7 +22,6 @@ undisturbed run's speed, in the median.
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import sys
@@ -33,6 +32,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from _machine import machine, versions
 from fault_runs import POLICIES, SampleRun, TwoNodes, full, gone_s, small_disk, table_of, victims, wait_for
 
 SIZE = {"task.size": 24, "sampling.n": 512, "sampling.samples_per_shard": 256}
@@ -222,7 +222,8 @@ def measure(only: list[str], times: int, quiet: bool) -> dict[str, Any]:
         "ratio": round(faults.wall_s / statistics.median(walls_s), 3),
         "all_equal": all(one["keys_equal"] and one["texts_equal"] for of in found.values() for one in of),
         "wall_s": round(time.monotonic() - started_s, 1),
-        "machine": {"cpus": os.cpu_count()},
+        "machine": machine(),
+        "versions": versions(),
     }
 
 

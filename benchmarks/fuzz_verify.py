@@ -12,8 +12,6 @@ sampling process, up to 10 MB), ``slowest_judge_s`` the longest judgement, again
 
 import argparse
 import json
-import os
-import platform
 import random
 import re
 import sys
@@ -21,7 +19,8 @@ import time
 import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from importlib.metadata import version
+
+from _machine import machine, versions
 
 from leash_ray.errors import UsageError
 from leash_ray.tasks import ReasoningGymSpec, load_problems
@@ -285,8 +284,8 @@ def main() -> None:
     result = {
         "benchmark": "fuzz_verify",
         **fuzz(3000 if args.quick else args.n, args.seed, args.kinds.split(","), config),
-        "machine": {"cpus": os.cpu_count(), "processor": platform.processor() or platform.machine()},
-        "versions": {p: version(p) for p in ("math-verify", "reasoning-gym")},
+        "machine": machine(),
+        "versions": versions("math-verify", "reasoning-gym"),
     }
     if not args.json:
         for kind, counts in result["verdicts"].items():

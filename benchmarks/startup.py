@@ -20,29 +20,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+from _countdown import CONFIG
 from _machine import machine, versions
 
 from leash_ray.config import PolicyConfig
 from leash_ray.deploy import resolve_model
 from leash_ray.engine import engine_env
 
-CONFIG = """
-name: startup
-device: cpu
-task:
-  kind: reasoning_gym
-  dataset: countdown
-  config: {min_numbers: 3, max_numbers: 3, min_value: 1, max_value: 15, min_target: 10, max_target: 60}
-  prompt: compact
-  seed: 3
-  size: 40
-  split: [90, 100]
-policies:
-  base: {model: "embedded:countdown", dtype: float32, max_model_len: 64, cpus: 0.4}
-  trained: {model: "embedded:countdown", dtype: float32, max_model_len: 64, cpus: 0.4}
-sampling: {n: 64, max_tokens: 12, samples_per_shard: 512}
-monitor: {wandb: "off"}
-"""
+SIZE = ("task.size=40", "task.split=[90, 100]", "sampling.n=64", "sampling.samples_per_shard=512")
 
 RAW = """
 import sys
@@ -100,6 +85,7 @@ def ours(folder: Path) -> dict[str, float]:
     config, run = folder / "startup.yaml", folder / "run"
     config.write_text(CONFIG)
     leash = [sys.executable, "-m", "leash_ray.cli", "sample", str(config), "--run", str(run)]
+    leash += [part for value in SIZE for part in ("--set", value)]
     at = watched(leash, lambda: any(run.glob("completions/*/*.parquet")))
     stages, before = {}, 0.0
     for what, pattern in STAGES:

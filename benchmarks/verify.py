@@ -14,12 +14,11 @@ ours, theirs). ``ratio`` is math's speed, ours over theirs.
 import argparse
 import json
 import logging
-import os
-import platform
 import random
 import time
 from fractions import Fraction
-from importlib.metadata import version
+
+from _machine import machine, versions
 
 from leash_ray.tasks import ReasoningGymSpec, load_problems
 from leash_ray.tasks.entry import load_entry
@@ -239,8 +238,8 @@ def main() -> None:
         "benchmark": "verify",
         **compared,
         "ratio": compared["math"]["ratio"],
-        "machine": {"cpus": os.cpu_count(), "processor": platform.processor() or platform.machine()},
-        "versions": {p: version(p) for p in ("math-verify", "reasoning-gym", "sympy")},
+        "machine": machine(),
+        "versions": versions("math-verify", "reasoning-gym", "sympy"),
     }
     if not args.json:
         for name, sides in compared.items():

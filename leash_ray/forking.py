@@ -6,10 +6,15 @@ context, never talks to Ray, and leaves by ``os._exit``.
 """
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from unittest.mock import patch
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _registered = False
 
@@ -31,6 +36,7 @@ def _be_an_engine() -> None:
 
     setproctitle("VLLM::EngineCore")
     close_sockets()
+    die_with_parent()
 
 
 def close_sockets() -> None:
@@ -39,3 +45,13 @@ def close_sockets() -> None:
         with contextlib.suppress(OSError):
             if os.readlink(f"/proc/self/fd/{fd}").startswith("socket:"):
                 os.close(int(fd))
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the one that forked it dies, however it dies (Linux). Otherwise that is
+    the raylet's work, which may be dead itself."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() == 1:  # it was faster
+        os._exit(1)

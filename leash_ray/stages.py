@@ -84,6 +84,7 @@ def train(current: Session) -> Path:
                 seed=config.seed,
                 cpu=current.device == "cpu",
                 verifier=current.verifier,
+                zeta=config.zeta,
             )
         )
     run.mark_done("train", {"model": str(model.relative_to(run.path.resolve())), "steps": config.train.steps})

@@ -1,9 +1,11 @@
 """What a forked engine keeps of its parent."""
 
 import os
+import signal
 import socket
+import time
 
-from leash_ray.forking import close_sockets
+from leash_ray.forking import close_sockets, die_with_parent
 
 
 def test_sockets_are_closed_and_pipes_are_kept() -> None:
@@ -27,3 +29,20 @@ def test_sockets_are_closed_and_pipes_are_kept() -> None:
     for fd in (read, write):
         os.close(fd)
     ours.close()
+
+
+def test_a_fork_dies_with_its_parent() -> None:
+    """The parent is killed: nobody tells the child, which would wait for ever."""
+    read, write = os.pipe()
+    if (parent := os.fork()) == 0:
+        if os.fork() == 0:
+            die_with_parent()
+            os.write(write, b"ready")
+        time.sleep(600)
+        os._exit(0)
+    os.close(write)
+    assert os.read(read, 5) == b"ready"
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    assert os.read(read, 1) == b""  # the child's end of the pipe is closed: it is dead
+    os.close(read)

@@ -8,6 +8,7 @@ import pytest
 
 from leash_ray.config import BudgetConfig, SamplingConfig
 from leash_ray.policy import ServedPolicy
+from leash_ray.sampling import stream
 from leash_ray.sampling.budget import design_of
 from leash_ray.sampling.held import check
 from leash_ray.sampling.origin import prompts_hash
@@ -86,12 +87,22 @@ def test_a_stopped_run_draws_only_what_is_missing_and_the_same(
 
 
 def test_how_completions_are_cut_into_shards_does_not_change_them(
-    sampled: Path, served: ServedPolicy, verifier: RemoteVerifier, countdown: list[Problem], tmp_path: Path
+    sampled: Path,
+    served: ServedPolicy,
+    verifier: RemoteVerifier,
+    countdown: list[Problem],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Other shards, and the first 8 samples only: the first 8 of the 24."""
+    """Other shards, in several streams, and the first 8 samples only: the first 8 of the 24."""
+    monkeypatch.setattr(stream, "_LEAST_IN_A_STREAM", 4)
+    monkeypatch.setattr(stream, "_ROUNDS_IN_A_STREAM", 1)
     config = SamplingConfig(n=8, max_tokens=12, samples_per_shard=3)
     two = countdown[:2]
-    list(sample_shards(shards_of(two, config), tmp_path, two, config, 0, {"alpha": served}, verifier))
+    shards = shards_of(two, config)
+    assert len(shards) > 4
+    made = list(sample_shards(shards, tmp_path, two, config, 0, {"alpha": served}, verifier))
+    assert len(made) == len(shards)
     wanted = {p.id for p in two}
     expected = [r["text"] for r in read(sampled) if r["problem_id"] in wanted and r["sample_index"] < 8]
     assert [r["text"] for r in read(tmp_path)] == expected

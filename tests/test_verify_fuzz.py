@@ -3,11 +3,10 @@
 ``benchmarks/fuzz_verify.py`` makes the texts, and runs 100,000 of them.
 """
 
-import importlib.util
 import itertools
+import sys
 import time
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -18,17 +17,8 @@ from leash_ray.types import Problem
 from leash_ray.verify import Reading, kind_of, read_answer
 from leash_ray.verify.settings import VerifyConfig
 
-
-def _load_fuzzer() -> ModuleType:
-    path = Path(__file__).parent.parent / "benchmarks" / "fuzz_verify.py"
-    spec = importlib.util.spec_from_file_location("fuzz_verify", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-fuzzer = _load_fuzzer()
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+import fuzz_verify as fuzzer
 
 
 def _works(verifier: str) -> bool:

@@ -130,8 +130,8 @@ def _covered(folder: Path, shards: Mapping[str, Path]) -> set[str]:
     try:
         about = about_of_file(folder / FOLDER / _MERGED)
         covers: dict[str, list[object]] = about["covers"]  # type: ignore[assignment]
-        is_known = about["version"] == VERSION and covers.keys() <= shards.keys()
-        if is_known and all(_holds(shards[name], tuple(stamp)) for name, stamp in covers.items()):  # type: ignore[arg-type]
+        is_current = about["version"] == VERSION and covers.keys() <= shards.keys()
+        if is_current and all(_holds(shards[name], tuple(of)) for name, of in covers.items()):  # type: ignore[arg-type]
             return set(covers)
     except (OSError, ValueError, KeyError, TypeError):
         pass

@@ -180,6 +180,8 @@ class Drawing:
                     shown = open_.enter_context(RayMetrics(current.run.name, current.say))
                     if monitor.url:
                         current.say(f"watch {monitor.url}")
+                    if current.config.monitor.estimates_every_s:
+                        open_.enter_context(_estimates_so_far(current, monitor, shown))
                 self._draw(policies, served, monitor, shown)
 
     def _serve(self, policies: Sequence[str]) -> dict[str, "ServedPolicy"]:
@@ -215,7 +217,6 @@ class Drawing:
             monitor.log("sample", {"tokens_per_s": rate, **flat}, step=rounds.n_held.total())
 
         progress = Progress(rounds, policies, current.say, log)
-        so_far = _estimates_so_far(current, monitor)
         prompts = {name: [problem.prompt for problem in self.asked[name]] for name in policies}
         try:
             for row in rounds.run(
@@ -233,28 +234,28 @@ class Drawing:
                 policies,
             ):
                 progress.add(row)
-                if so_far is not None:
-                    so_far.tick()
         finally:
             progress.log()
         current.say(progress.summary())
 
 
-def _estimates_so_far(current: Session, monitor: "Monitor") -> "EstimatesSoFar | None":
-    from leash_ray.measure.measuring import Measuring
-    from leash_ray.measure.settings import MeasureConfig
-    from leash_ray.so_far import EstimatesSoFar
+def _estimates_so_far(current: Session, monitor: "Monitor", shown: RayMetrics) -> "EstimatesSoFar":
+    from leash_ray.so_far import EstimatesSoFar, Numbers
 
     config = current.config
-    if not config.monitor.estimates_every_s:
-        return None
+
+    def log(found: Numbers, n: int) -> None:
+        shown.set_estimates(found)
+        monitor.log("estimates", found, step=n)
+
     return EstimatesSoFar(
         current.run.completions,
-        config.base,
-        config.trained,
-        Measuring(config.zeta, MeasureConfig(bootstrap=200)),
-        lambda found, n: monitor.log("estimates", found, step=n),
-        config.monitor.estimates_every_s,
+        lambda found: (config.base, config.trained),
+        zeta=config.zeta,
+        confidence=config.measure.confidence,
+        log=log,
+        say=current.say,
+        every_s=config.monitor.estimates_every_s,
     )
 
 

@@ -16,6 +16,9 @@ from leash_ray.verify.remote import RemoteVerifier
 
 SAMPLING_CPUS = 0.1
 """Logical CPUs of one shard in the making, which mostly waits: the work is in the engine and the verifiers."""
+_LEAST_IN_A_STREAM = 2048
+_ROUNDS_IN_A_STREAM = 64
+"""Between two streams the engines wait for some seconds, so each is long, also where many shards are under way."""
 
 
 def sample_shards(
@@ -29,7 +32,10 @@ def sample_shards(
     prompts: Mapping[str, Sequence[str]] | None = None,
     origins: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Make every shard, in one Ray Data stream; yields what :meth:`ShardMaker.make` says of each when it is written.
+    """Make every shard, by Ray Data; yields what :meth:`ShardMaker.make` says of each when it is written.
+
+    One stream after another, of a few thousand shards each: Ray keeps some kilobytes for every shard of a stream, and
+    takes its time to begin a long one.
 
     Args:
         prompts: policy -> what it is asked in place of each problem's own prompt; None: every problem's own.
@@ -39,13 +45,19 @@ def sample_shards(
         RunFailed: a shard could not be made; the finished ones stay.
         UsageError: the verifiers cannot work as they are configured.
     """
-    import ray.data
-
-    rows = [{"shard": shard.to_json()} for shard in shards]
     maker = ShardMaker(
         folder, problems, config.params, seed, policies, verifier, prompts or {}, origins or {}, config.max_tries
     )
     in_flight = config.in_flight * sum(policy.replicas for policy in policies.values())
+    length = max(_LEAST_IN_A_STREAM, _ROUNDS_IN_A_STREAM * in_flight)
+    for start in range(0, len(shards), length):
+        yield from _stream(shards[start : start + length], maker, in_flight, folder)
+
+
+def _stream(shards: Sequence[Shard], maker: ShardMaker, in_flight: int, folder: Path) -> Iterator[dict[str, Any]]:
+    import ray.data
+
+    rows = [{"shard": shard.to_json()} for shard in shards]
     # Tasks, not actors: their processes serve the next round, too, and each costs a second of imports.
     stream = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         maker,
