@@ -40,8 +40,11 @@ def approximate(reducer: BoundedAnswers, state: pl.DataFrame, n_pairs: int) -> A
     below = sample.join(largest, on="pair", how="left", maintain_order="left", suffix="_largest")
     cut = pl.Series(is_cut[below["pair"].to_numpy()], dtype=pl.Boolean)
     below = below.filter(~cut | (pl.col("hash") < pl.col("hash_largest")))
-    buckets = buckets.select("pair", "hash", "count")
-    own = below.select("pair", "count", hash=pl.col("hash") % reducer.n_buckets).join(
+    none = buckets.filter(pl.col("hash") == reducer.n_buckets)
+    in_bucket = ("pair", "count", (pl.col("hash") % reducer.n_buckets).alias("hash"))
+    buckets = pl.concat([buckets.select("pair", "count", "hash"), sample.select(in_bucket)])
+    buckets = buckets.group_by("pair", "hash").agg(pl.col("count").sum()).sort("pair", "hash")
+    own = below.select(in_bucket).join(
         buckets, on=["pair", "hash"], how="left", maintain_order="left", suffix="_bucket"
     )
     found: Any = from_sample(
@@ -50,7 +53,7 @@ def approximate(reducer: BoundedAnswers, state: pl.DataFrame, n_pairs: int) -> A
         *(buckets[c].to_numpy().astype(np.int64) for c in ("pair", "count")),
     )
     return Approximate(
-        _answers(sample, correct, buckets.filter(pl.col("hash") == reducer.n_buckets)),
+        _answers(sample, correct, none),
         is_cut,
         is_correct_cut,
         pl.DataFrame({**found._asdict(), "sampled": is_cut}),

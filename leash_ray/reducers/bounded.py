@@ -9,9 +9,9 @@ machine and for both policies. Of each (policy, problem) are kept, with N the re
   (bottom-k sampling: Bar-Yossef et al., RANDOM 2002; Gibbons, VLDB 2001; Cohen and Kaplan, PODC 2007);
 - the same of the CORRECT answers alone, with the smallest sample index of each: where there are no more than N correct
   ones, whatever rests on them stays exact;
-- how many completions fall into each of 2 N or more buckets, by other bits of the hash, and how many have no answer.
-  All of a frequent answer is in one bucket: the entropy of the buckets is a lower bound that holds always, and what it
-  lacks is estimated from the sample (:mod:`leash_ray.stats.bottom_k`).
+- how many completions of the other answers fall into each of 2 N or more buckets, by other bits of the hash, and how
+  many have no answer. All of a frequent answer is in one bucket: the entropy of the buckets is a lower bound that holds
+  always, and what it lacks is estimated from the sample (:mod:`leash_ray.stats.bottom_k`).
 
 A state is a function of the multiset of rows alone, whatever their order and split. Hashes are xxHash (XXH3, 64 bits),
 whose values its specification fixes; two answers of one problem share one with a chance of 2**-64.
@@ -70,27 +70,16 @@ class BoundedAnswers:
         of_problem, of_answer = (np.append(_hashes(words[w]), np.uint64(0)) for w in ("problem_id", "answer"))
         hashed = _mixed(of_answer[answer] ^ _mixed(of_problem[ints(pairs, "problem")][pair]))
         frame = pl.DataFrame(pl.from_arrow(answers)).with_columns(hash=pl.Series(hashed))
-        first = pl.col("first")
-        known = pl.col("answer") >= 0
-        rows = pl.concat(
-            [
-                frame.filter(known).select("pair", "answer", pl.lit(SAMPLE, pl.Int8).alias("kind"), "hash", "count",
-                                           first * None),
-                frame.filter(known, pl.col("correct") > 0).select(
-                    "pair", "answer", pl.lit(CORRECT, pl.Int8).alias("kind"), "hash", pl.col("correct").alias("count"),
-                    first,
-                ),
-                frame.select(
-                    "pair",
-                    pl.lit(-1, pl.Int32).alias("answer"),
-                    pl.lit(BUCKET, pl.Int8).alias("kind"),
-                    pl.when(known).then(pl.col("hash") % self.n_buckets).otherwise(self.n_buckets).cast(pl.UInt64),
-                    "count",
-                    first * None,
-                ),
-            ]
-        )  # fmt: skip
-        return self._kept(rows)
+        known, right, none = pl.col("answer") >= 0, pl.col("correct") > 0, pl.lit(None, pl.Int64).alias("first")
+        key = ("pair", "answer")
+        rows = [
+            frame.filter(known).select(*key, _kind(SAMPLE), "hash", "count", none),
+            frame.filter(known, right).select(*key, _kind(CORRECT), "hash", pl.col("correct").alias("count"), "first"),
+            frame.filter(~known).select(
+                *key, _kind(BUCKET), pl.lit(self.n_buckets, pl.UInt64).alias("hash"), "count", none
+            ),
+        ]
+        return self._kept(pl.concat(rows))
 
     def merge(self, states: pa.Table, n_pairs: int) -> pa.Table:
         return self._kept(pl.DataFrame(pl.from_arrow(states)))
@@ -100,13 +89,27 @@ class BoundedAnswers:
         return pl.DataFrame(pl.from_arrow(state))
 
     def _kept(self, rows: pl.DataFrame) -> pa.Table:
-        key = ["pair", "kind", "hash"]
-        total = rows.group_by(key).agg(pl.col("answer").max(), pl.col("count").sum(), pl.col("first").min()).sort(key)
+        total = _summed(rows)
         group = total["pair"].to_numpy().astype(np.int64) * 4 + total["kind"].to_numpy()
         start = np.flatnonzero(np.diff(group, prepend=-1))
         rank = np.arange(len(group)) - np.repeat(start, np.diff(start, append=len(group)))
-        total = total.filter(pl.Series(rank <= self.size, dtype=pl.Boolean) | (pl.col("kind") == BUCKET))
-        return total.select(self.schema.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(self.schema)
+        beyond = pl.Series(rank > self.size, dtype=pl.Boolean) & (total["kind"] != BUCKET)
+        if beyond.any():
+            dropped = total.filter(beyond & (total["kind"] == SAMPLE)).with_columns(
+                _kind(BUCKET), answer=pl.lit(-1, pl.Int32), hash=pl.col("hash") % self.n_buckets
+            )
+            total = _summed(pl.concat([total.filter(~beyond), dropped]))
+        return total.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(self.schema)
+
+
+def _kind(kind: int) -> pl.Expr:
+    return pl.lit(kind, pl.Int8).alias("kind")
+
+
+def _summed(rows: pl.DataFrame) -> pl.DataFrame:
+    key = ["pair", "kind", "hash"]
+    total = rows.group_by(key).agg(pl.col("answer").max(), pl.col("count").sum(), pl.col("first").min()).sort(key)
+    return total.select(BoundedAnswers.schema.names)
 
 
 def _hashes(words: pa.Array) -> Hashes:

@@ -30,7 +30,7 @@ class HalfCounts:
         kind = table.schema.field("sample_index").type
         index = numbers(table, "sample_index", kind if kind == pa.int32() else pa.int64())
         assert index is not None
-        return {"odd": numpy(index) & 1}
+        return {"odd": (numpy(index) & 1).astype(np.int8)}
 
     def update(self, block: Block) -> pa.Table:
         cells = block.cells

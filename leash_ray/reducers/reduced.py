@@ -162,14 +162,15 @@ def joined(parts: Sequence[Reduced]) -> Reduced:
         for name, n in part.policies.items():
             policies[name] = policies.get(name, 0) + n
     texts = pl.concat([part.answer_texts for part in parts])
-    spreads = [part.spreads for part in parts if part.spreads is not None]
+    some = [part for part in parts if len(part.problems)] or parts
+    spreads = [part.spreads for part in some if part.spreads is not None]
     return Reduced(
         problems[order],
         pl.concat(answers),
         texts,
         dict(sorted(policies.items())),
-        Spreads.joined(spreads) if len(spreads) == len(parts) else None,
-        parts[0].n_kept,
+        Spreads.joined(spreads) if len(spreads) == len(some) else None,
+        some[0].n_kept,
     )
 
 

@@ -66,8 +66,9 @@ class CompletionsState:
         states = [self, *others]
         if len(states) == 1 and self.is_canonical:
             return self
-        of = [state for state in states if len(state.pairs)] or states
-        names = [name for name in of[0].tables if all(name in state.tables for state in of)]
+        of = [state for state in states if len(state.pairs)]
+        names = [name for name in of[0].tables if all(name in state.tables for state in of)] if of else []
+        names = names or list(dict.fromkeys(name for state in states for name in state.tables))
         words, numbers = _united_words(states)
         pairs, pair_numbers = _united_pairs(states, numbers, len(words["problem_id"]))
         tables = {
