@@ -1,14 +1,18 @@
 """``leash reduce``'s options and ``leash plan``, by the command line."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from made_run import make_run
 
 from leash_ray.cli import main
+from leash_ray.types import Problem, Verdict
+from leash_ray.verify import Verification
 
 
 @pytest.fixture
@@ -160,8 +164,12 @@ def test_quantiles_and_approximate_answers(tables: Path, capsys: pytest.CaptureF
 
 def test_a_run_has_quantiles_and_keeps_its_exact_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     problems = [Problem.make("t", f"{i}", "exact", "1") for i in range(3)]
-    texts = {p: [["\\boxed{1}", "\\boxed{2}", "\\boxed{3}"]] * 3 for p in ("base", "trained")}
-    run = make_run(tmp_path / "run", problems, texts, verify_here)
+    texts = {p: [["1", "2", "3"]] * 3 for p in ("base", "trained")}
+
+    def verified(items: Sequence[tuple[Problem, str, str]]) -> list[Verification]:
+        return [Verification(Verdict.CORRECT if text == "1" else Verdict.INCORRECT, text) for _, text, _ in items]
+
+    run = make_run(tmp_path / "run", problems, texts, verified)
     for options in ((), ("--from-rows",)):
         out = reduced(capsys, run.path, *options)
         assert out["policies"]["base"]["quantiles"]["n_tokens"]["n"] == 9
