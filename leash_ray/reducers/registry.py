@@ -49,6 +49,12 @@ ESTIMATED: Final = ("verdicts", "first_hits", "answers", "halves", "samples", "e
 SPREADS: Final = ("lengths", "token_quantiles")
 """What quantiles need."""
 
+KEPT: Final = (*ESTIMATED, *SPREADS)
+"""Of what states are kept on disk."""
+
+VERSION: Final = "1." + "-".join(f"{name}{REDUCERS[name].version}" for name in KEPT)
+"""Of the states on disk: a state of another version is made again from the rows."""
+
 
 def with_bounded_answers(reducers: Sequence[str], size: int) -> tuple[str, ...]:
     """The same with answers in bounded memory: ``size`` distinct ones of a (policy, problem)."""
@@ -58,10 +64,3 @@ def with_bounded_answers(reducers: Sequence[str], size: int) -> tuple[str, ...]:
 def bounded(reducers: Iterable[str]) -> BoundedAnswers | None:
     """The reducer among them that keeps answers in bounded memory."""
     return next((one for name in reducers if isinstance(one := REDUCERS[name], BoundedAnswers)), None)
-
-
-KEPT: Final = (*ESTIMATED, *SPREADS)
-"""Of what states are kept on disk."""
-
-VERSION: Final = "1." + "-".join(f"{name}{REDUCERS[name].version}" for name in KEPT)
-"""Of the states on disk: a state of another version is made again from the rows."""
