@@ -1,14 +1,21 @@
 """Rollouts kept by turn: what the first and the latest turn of each problem gave, measured like base and trained."""
 
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from leash_ray import so_far
+from leash_ray.config import MonitorConfig
+from leash_ray.monitor import read_metrics
 from leash_ray.reduce import reduce_paths, reduce_state
 from leash_ray.rlvr import turns
 from leash_ray.rlvr.rollouts import Draw
-from leash_ray.rlvr.turns import Turns, first_and_latest, in_turns
+from leash_ray.rlvr.turns import FOLDER, Turns, first_and_latest, in_turns
+from leash_ray.rlvr.watched import watched
 from leash_ray.types import CompletionBatch, Problem, Verdict
 from leash_ray.verify import Verification
 
@@ -86,3 +93,34 @@ def test_a_disk_that_is_full_is_said_once(
     for _ in range(2):
         keep(kept, (0, 0, "12"))
     assert kept.n_failures == 2 and capsys.readouterr().err.count("No space left") == 1
+
+
+def test_worker_0_publishes_them_beside_its_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(so_far, "MOST_OF_THE_TIME", 1e9)  # as often as it can
+    job: Any = SimpleNamespace(
+        run_path=tmp_path,
+        run_name="r",
+        run_config={},
+        monitor=MonitorConfig(wandb="off", estimates_every_s=0.01),
+        config=SimpleNamespace(prompts_per_step=2, group_size=2),
+        zeta=0.05,
+    )
+    kept = Turns(tmp_path / FOLDER)
+    keep(kept, (0, 0, "12"), (1, 0, "21"))
+    keep(kept, (0, 1, "22"), (1, 1, "12"))
+    with watched(job, 0, 0) as log:
+        log({"reward_mean": 0.5}, 1)
+        until_s = time.monotonic() + 20
+        while not (rows := read_metrics(tmp_path, FOLDER)):
+            assert time.monotonic() < until_s
+            time.sleep(0.01)
+    assert [rows[0][f"problem/{g}"] for g in "PESO"] == [1, 0, 1, 0]
+    assert (rows[0]["turn"], rows[0]["k"], rows[0]["step"]) == (1, 2, 8)
+    assert (rows[0]["first/pass_at_k/1"], rows[0]["latest/pass_at_k/1"]) == (0.5, 0.25)
+    assert [row["step"] for row in read_metrics(tmp_path, "train")] == [1]
+    with watched(job, 0, 1):  # after one step of four completions, of which the rows above know nothing
+        pass
+    assert read_metrics(tmp_path, "train") != [] and not [r for r in read_metrics(tmp_path, FOLDER) if r["step"] > 4]
+    with watched(job, 1, 0) as log:
+        log({"reward_mean": 0.5}, 2)
+    assert len(read_metrics(tmp_path, "train")) == 1

@@ -103,7 +103,7 @@ def on_ray(pieces: Sequence[Piece], reading: Reading) -> Iterator[CompletionsSta
     own = cut(first[0], N_PARTS) if first else [CompletionsState.empty()] * N_PARTS
     split, merge = ray.remote(_split).options(num_returns=N_PARTS), ray.remote(_merged)
     columns = [split.remote(block) for block in blocks]
-    merged = [merge.remote(*parts) for parts in zip(*columns, strict=True)]
+    merged = [merge.remote(i, *parts) for i, parts in enumerate(zip(*columns, strict=True))]
     del blocks, data, columns
     for i in range(N_PARTS):
         state = _state(ray.get(merged[i]))
@@ -140,23 +140,27 @@ def _partial(batch: pa.Table, reading: Reading, whole_bytes: int) -> pa.Table:
     return _table([_row(i if len(found) > 1 else -1, state) for i, state in enumerate(found)])
 
 
-def _split(block: pa.Table) -> list[Row]:
-    """A task's rows by part."""
-    rows = block.to_pylist()
-    if rows[0]["error"] is not None:
-        return rows * N_PARTS
-    if len(rows) == 1:
-        return [_row(i, part) for i, part in enumerate(cut(_state(rows[0]), N_PARTS))]
-    return rows
+def _split(block: pa.Table) -> list[list[Row]]:
+    """A block's rows by part; Ray Data makes several blocks of a task's rows where they are large."""
+    parts: list[list[Row]] = [[] for _ in range(N_PARTS)]
+    for row in block.to_pylist():
+        if row["error"] is not None:
+            parts[0].append(row)
+        elif row["part"] < 0:
+            for i, part in enumerate(cut(_state(row), N_PARTS)):
+                parts[i].append(_row(i, part))
+        else:
+            parts[row["part"]].append(row)
+    return parts
 
 
-def _merged(*rows: Row) -> Row:
+def _merged(part: int, *blocks: list[Row]) -> Row:
     """The states of one part as one."""
+    rows = [row for block in blocks for row in block]
     for row in rows:
         if row["error"] is not None:
             return row
-    states = [_state(row) for row in rows]
-    return _row(rows[0]["part"], states[0].merge(*states[1:]))
+    return _row(part, CompletionsState.empty().merge(*map(_state, rows)))
 
 
 def _row(part: int, state: CompletionsState) -> Row:
