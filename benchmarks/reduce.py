@@ -105,6 +105,7 @@ def main() -> None:
     parser.add_argument("--answers", type=int, nargs="+", default=[20])
     parser.add_argument("--layouts", nargs="+", default=["shards", "shuffled"], choices=["shards", "shuffled"])
     parser.add_argument("--sides", nargs="+", default=list(SHOWN), choices=SHOWN)
+    parser.add_argument("--skip", nargs="+", default=[], choices=SHOWN, help="sides to leave out")
     parser.add_argument("--repeats", type=int, default=1, help="the fastest of so many")
     parser.add_argument("--timeout", type=float, default=280.0, help="seconds, of one side")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "leash-bench")
@@ -114,6 +115,7 @@ def main() -> None:
     if args.one:
         print(json.dumps(SIDES[args.one[0]](Path(args.one[1]))))
         return
+    args.sides = [side for side in args.sides if side not in args.skip]
     if args.quick:
         args.rows, args.problems, args.answers, args.layouts = [1_000_000], [2000], [20], ["shards"]
 

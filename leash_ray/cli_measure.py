@@ -33,6 +33,13 @@ from leash_ray.errors import RunFailed, UsageError
 @click.option("--drop-duplicates", is_flag=True, help="Take the first copy of a sample that occurs more than once.")
 @click.option("--from-rows", is_flag=True, help="Read all rows, also where the state of a shard is kept beside it.")
 @click.option("--keep-states", is_flag=True, help="Keep states beside Parquet files, as is always done in a run.")
+@click.option("--quantiles", is_flag=True, help="Of lengths, surprisal and token entropy; of a run, always.")
+@click.option(
+    "--approximate-answers",
+    type=click.IntRange(16),
+    metavar="N",
+    help="Keep N answers of a problem, estimate the rest.",
+)
 @click.option("--check", is_flag=True, help="Compare the kept states with the rows, and print what differs.")
 @click.option("--config", hidden=True, help="The run of this config, in place of PATHS (for jobs/).")
 @click.option("--run", "run", hidden=True, help="This run, in place of PATHS (for jobs/).")
@@ -55,6 +62,8 @@ def reduce(
     drop_duplicates: bool,
     from_rows: bool,
     keep_states: bool,
+    quantiles: bool,
+    approximate_answers: int | None,
     check: bool,
     config: str | None,
     run: str | None,
@@ -90,7 +99,9 @@ def reduce(
         changes["guess_rate"] = _rates(rates)
     from leash_ray import stages
 
-    rows = stages.RowsAsked(k, where, _columns(columns), by, drop_duplicates, from_rows, keep_states)
+    rows = stages.RowsAsked(
+        k, where, _columns(columns), by, drop_duplicates, from_rows, keep_states, quantiles, approximate_answers
+    )
     support = stages.reduce_tables(
         [p if "://" in p else Path(p) for p in paths],
         base,

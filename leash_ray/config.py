@@ -114,6 +114,9 @@ class MonitorConfig(Section):
     wandb: Literal["auto", "online", "offline", "off"] = "auto"
     """auto: online where a key is set up, else offline. metrics.jsonl is always written."""
     project: str = "leash_ray"
+    estimates_every_s: NonNegative = 60.0
+    """While sampling or training, log the estimates so far about as often; less often where that takes more than 2%
+    of the time. 0: never."""
 
 
 class RayConfig(Section):

@@ -36,11 +36,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from leash_ray.errors import UsageError
+from leash_ray.measure.approximate import approximate_json
 from leash_ray.measure.group import Measured, measure
 from leash_ray.measure.measuring import Measuring
 from leash_ray.measure.pair import SIDES, AnswersOfTwo, answers_of, only_above_guessing, pair_of, within
 from leash_ray.measure.series import checkpoints_of, series_json
 from leash_ray.measure.soft import above_epsilon, epsilons
+from leash_ray.measure.spread import quantiles_json
 from leash_ray.reducers import NATS_UNIT, Reduced
 from leash_ray.stats.passk import mean_over_problems, pass_at_k, powers_of_two_up_to
 from leash_ray.stats.richness import richness
@@ -73,6 +75,10 @@ class PolicyEstimates:
     needed processing. Of the same completions as ``verdicts``; NaN: not recorded."""
     pass_at_k_bounds: dict[int, tuple[float, float]]
     """pass@k if all ERRORs were wrong, and if all were right."""
+    quantiles: dict[str, Any] | None = None
+    """Of all its completions (:mod:`leash_ray.measure.spread`); None: they were not asked for."""
+    approximate_answers: dict[str, Any] | None = None
+    """:mod:`leash_ray.measure.approximate`; None: all answers were counted."""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-able values; undefined is None."""
@@ -86,6 +92,8 @@ class PolicyEstimates:
             "mean_n_tokens": _number(self.mean_n_tokens),
             "correct_by_leniency": _number(self.correct_by_leniency),
             "pass_at_k_bounds": {str(k): [_number(v) for v in pair] for k, pair in self.pass_at_k_bounds.items()},
+            "quantiles": self.quantiles,
+            "approximate_answers": self.approximate_answers,
         }
 
 
@@ -216,13 +224,17 @@ def estimate(
         trained = checkpoints[-1]
     both = paired_rows(reduced, base, trained, how)
     answers = answers_of(reduced, base, trained)
-    overall = _group(both, answers, base, trained, how)
+    overall = _with_quantiles(_group(both, answers, base, trained, how), reduced)
     by_task = None
     if both["task"].null_count() < len(both):
         named = both.with_columns(pl.col("task").fill_null(NO_TASK))
         by_task = {
             # The only task is all there is: it is measured already.
-            str(task): overall if len(rows) == len(both) else _group(rows.drop("task"), answers, base, trained, how)
+            str(task): overall
+            if len(rows) == len(both)
+            else _with_quantiles(
+                _group(rows.drop("task"), answers, base, trained, how), reduced, "" if task == NO_TASK else str(task)
+            )
             for (task,), rows in sorted(named.group_by("task", maintain_order=True))
         }
     by = {
@@ -255,7 +267,19 @@ def _by(
 
 
 def _checkpoint(reduced: Reduced, base: str, policy: str, how: Measuring) -> GroupEstimates:
-    return _group(paired_rows(reduced, base, policy, how), answers_of(reduced, base, policy), base, policy, how)
+    found = _group(paired_rows(reduced, base, policy, how), answers_of(reduced, base, policy), base, policy, how)
+    return _with_quantiles(found, reduced)
+
+
+def _with_quantiles(group: GroupEstimates, reduced: Reduced, task: str | None = None) -> GroupEstimates:
+    """With the quantiles of its policies, where they were reduced; ``task``: as of ``quantiles_json``."""
+    if reduced.spreads is None:
+        return group
+    policies = {
+        name: replace(policy, quantiles=quantiles_json(reduced.spreads, name, task))
+        for name, policy in group.policies.items()
+    }
+    return replace(group, policies=policies)
 
 
 def paired_rows(reduced: Reduced, base: str, trained: str, how: Measuring) -> pl.DataFrame:
@@ -316,7 +340,7 @@ def _group(rows: pl.DataFrame, answers: AnswersOfTwo, base: str, trained: str, h
         bounds=_bounds(rows),
         answer=answer,
         policies={
-            name: _policy(rows, paired, side, powers_of_two_up_to(k), n)
+            name: _policy(rows, paired, side, powers_of_two_up_to(k), n, answers.n_kept)
             for name, side, n in zip((base, trained), SIDES, n_found, strict=True)
         },
         measured=measure(pair, found, how),
@@ -352,7 +376,7 @@ def _bounds(rows: pl.DataFrame) -> SupportBounds:
 
 
 def _policy(
-    rows: pl.DataFrame, paired: pl.DataFrame, side: str, ks: Sequence[int], n_answers_found: float
+    rows: pl.DataFrame, paired: pl.DataFrame, side: str, ks: Sequence[int], n_answers_found: float, n_kept: int | None
 ) -> PolicyEstimates:
     verdicts = {v.value: int(rows[f"{v}_{side}"].sum()) for v in Verdict}
     n, c = paired[f"n_{side}"].to_numpy(), paired[f"CORRECT_{side}"].to_numpy()
@@ -376,6 +400,7 @@ def _policy(
             math.nan if rows[f"leniency_unknown_{side}"].sum() else int(rows[f"correct_lenient_{side}"].sum())
         ),
         pass_at_k_bounds=dict(zip(ks, zip(low, high, strict=True), strict=True)),
+        approximate_answers=approximate_json(paired, side, n_kept) if n_kept else None,
     )
 
 

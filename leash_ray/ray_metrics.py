@@ -13,12 +13,14 @@ GAUGES = {
     "seconds_left": "Seconds until the current round is drawn.",
     "dead_letters": "Completions that could not be had.",
 }
+ESTIMATE = ("leash_estimate", "Estimates so far, by name, such as problem/SRR and base/pass_at_k/1.", ("name", "run"))
 REFRESH_S = 5.0
 """Ray forgets a gauge that is not set again within two of its reports, 20 s; a shard may take longer."""
 
 
 class RayMetrics:
-    """Gauges ``leash_NAME`` and the counter ``leash_tokens``, with a policy's and the run's name as tags.
+    """Gauges ``leash_NAME`` and the counter ``leash_tokens``, with a policy's and the run's name as tags, and the gauge
+    ``leash_estimate`` with an estimate's and the run's name.
 
     Use as a context manager: after it the gauges go, as those of a process that has ended. Without a Ray that runs,
     nothing is done.
@@ -32,6 +34,8 @@ class RayMetrics:
         self._run, self._say = run, say
         self._gauges: dict[str, Any] = {}
         self._tokens: Any = None
+        self._estimate: Any = None
+        self._estimates: Mapping[str, float | None] = {}
         self._counted: dict[str, float] = {}
         self._last: Mapping[str, Mapping[str, float | None]] = {}
         self._over = threading.Event()
@@ -50,6 +54,7 @@ class RayMetrics:
 
         self._gauges = {name: Gauge(f"leash_{name}", text, TAGS) for name, text in GAUGES.items()}
         self._tokens = Counter("leash_tokens", "Tokens sampled.", TAGS)
+        self._estimate = Gauge(*ESTIMATE)
         self._thread = threading.Thread(target=self._refresh, daemon=True)
         self._thread.start()
 
@@ -57,6 +62,11 @@ class RayMetrics:
         """The numbers of each policy (:meth:`leash_ray.progress.Progress.numbers`); the others keep theirs."""
         self._last = {**self._last, **numbers}
         self._guarded(self._count)
+        self._guarded(self._show)
+
+    def set_estimates(self, numbers: Mapping[str, float | None]) -> None:
+        """The estimates so far, by name; None: undefined."""
+        self._estimates = numbers
         self._guarded(self._show)
 
     def _count(self) -> None:
@@ -70,6 +80,8 @@ class RayMetrics:
         for policy, numbers in self._last.items():
             for name, gauge in self._gauges.items():
                 gauge.set(numbers.get(name), self._tags(policy))  # None: nothing is set
+        for name, value in self._estimates.items() if self._estimate is not None else ():
+            self._estimate.set(value, {"name": name, "run": self._run})
 
     def _refresh(self) -> None:
         while not self._over.wait(REFRESH_S):
@@ -82,7 +94,7 @@ class RayMetrics:
         try:
             do()
         except Exception as e:  # whatever Ray raises: a run is worth more than its curves
-            self._gauges, self._tokens = {}, None
+            self._gauges, self._tokens, self._estimate = {}, None, None
             self._say(f"warning: Ray takes no metrics ({type(e).__name__}: {e}); the run goes on without them")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -44,11 +44,15 @@ class RowsAsked:
     drop_duplicates: bool = False
     from_rows: bool = False
     keep_states: bool = False
+    quantiles: bool = False
+    """Of lengths, surprisal and token entropy; of a run, whose states have them, always."""
+    approximate_answers: int | None = None
+    """How many distinct answers of a (policy, problem) are kept; None: all."""
 
     @property
     def is_all(self) -> bool:
-        """Whether no row is left out."""
-        return self.first_k is None and self.where is None
+        """Whether no row is left out, and no answer."""
+        return self.first_k is None and self.where is None and self.approximate_answers is None
 
 
 def train(current: Session) -> Path:
@@ -80,6 +84,7 @@ def train(current: Session) -> Path:
                 seed=config.seed,
                 cpu=current.device == "cpu",
                 verifier=current.verifier,
+                zeta=config.zeta,
             )
         )
     run.mark_done("train", {"model": str(model.relative_to(run.path.resolve())), "steps": config.train.steps})
@@ -132,7 +137,7 @@ def reduce_run(
     from leash_ray.problems_file import read_problems
     from leash_ray.scoring.cut import cut_json, is_cut
 
-    rows = replace(rows or RowsAsked(), keep_states=True)
+    rows = replace(rows or RowsAsked(), keep_states=True, quantiles=True)
     known = read_problems(run.problems_parquet)
     measuring = replace(measuring_of(config.measure, zeta, known), by=groups_by(rows.by, known))
     estimates = _estimates([run.completions], base, trained, measuring, [*_scores_of(run), *scores], rows)
@@ -205,7 +210,11 @@ def _estimates(
     rows: RowsAsked,
 ) -> "Estimates":
     from leash_ray.reduce import Reading, reduce_paths, worth_ray
+    from leash_ray.reducers.registry import ESTIMATED, KEPT, with_bounded_answers
 
+    reducers: tuple[str, ...] = KEPT if rows.quantiles else ESTIMATED
+    if rows.approximate_answers is not None:
+        reducers = with_bounded_answers(reducers, rows.approximate_answers)
     found = reduce_paths(
         paths,
         base=base,
@@ -215,7 +224,12 @@ def _estimates(
         from_rows=rows.from_rows,
         keep_states=rows.keep_states,
         drop_duplicates=rows.drop_duplicates,
-        reading=Reading(columns=rows.columns, first_k=rows.first_k, where=rows.where),
+        reading=Reading(
+            columns=rows.columns,
+            first_k=rows.first_k,
+            where=rows.where,
+            reducers=reducers,
+        ),
     )
     if not scores:
         return found

@@ -1,14 +1,18 @@
 """``leash reduce``'s options and ``leash plan``, by the command line."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from made_run import make_run
 
 from leash_ray.cli import main
+from leash_ray.types import Problem, Verdict
+from leash_ray.verify import Verification
 
 
 @pytest.fixture
@@ -142,3 +146,35 @@ def test_details_and_bits(tables: Path, capsys: pytest.CaptureFixture[str]) -> N
     )
     assert len(detailed.splitlines()) > len(plain.splitlines()) + 20
     assert "nats" in detailed and "bits" not in detailed.replace("--bits", "") and "bits" in bits
+
+
+def test_quantiles_and_approximate_answers(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain = reduced(capsys, tables / "c.parquet")
+    asked = reduced(capsys, tables / "c.parquet", "--quantiles", "--approximate-answers", 16)
+    for policy in ("base", "trained@10"):
+        assert plain["policies"][policy]["quantiles"] is plain["policies"][policy]["approximate_answers"] is None
+        lengths = asked["policies"][policy]["quantiles"]["n_tokens"]
+        assert (lengths["n"], lengths["q"]["0.5"]) == (320, 5)
+        assert asked["by_task"]["quiz"]["policies"][policy]["quantiles"]["n_tokens"]["n"] == 160
+        assert asked["policies"][policy]["approximate_answers"]["is_exact"]  # there are four answers
+        assert asked["policies"][policy]["answer_entropy"] == plain["policies"][policy]["answer_entropy"]
+    status, _, err = leash(capsys, "reduce", tables / "c.parquet", "--approximate-answers", 3)
+    assert status == 2 and "16" in err
+
+
+def test_a_run_has_quantiles_and_keeps_its_exact_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    problems = [Problem.make("t", f"{i}", "exact", "1") for i in range(3)]
+    texts = {p: [["1", "2", "3"]] * 3 for p in ("base", "trained")}
+
+    def verified(items: Sequence[tuple[Problem, str, str]]) -> list[Verification]:
+        return [Verification(Verdict.CORRECT if text == "1" else Verdict.INCORRECT, text) for _, text, _ in items]
+
+    run = make_run(tmp_path / "run", problems, texts, verified)
+    for options in ((), ("--from-rows",)):
+        out = reduced(capsys, run.path, *options)
+        assert out["policies"]["base"]["quantiles"]["n_tokens"]["n"] == 9
+        assert json.loads(run.support_json.read_text()) == out
+    written = run.support_json.read_text()
+    approximate = reduced(capsys, run.path, "--approximate-answers", 16)
+    assert approximate["policies"]["base"]["approximate_answers"]["kept"] == 16
+    assert run.support_json.read_text() == written

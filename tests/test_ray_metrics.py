@@ -29,7 +29,7 @@ class Metric:
         if Metric.broken:
             raise RuntimeError("no agent")
         assert set(tags) == set(self.tag_keys)
-        self.values.append((tags["policy"], value))
+        self.values.append((tags.get("policy") or tags["name"], value))
 
     inc = set
     values: list[tuple[str, Any]]
@@ -56,6 +56,12 @@ def test_gauges_are_set_and_tokens_are_counted_once(made: dict[str, Metric]) -> 
     assert made["leash_completions"].values == [("base", 10), ("base", 10), ("base", 10), ("trained", 10)]
     assert made["leash_tokens"].values == [("base", 100), ("base", 60), ("trained", 7)]
     assert made["leash_seconds_left"].values[:2] == [("base", 1.0), ("base", None)]  # Ray sets nothing for None
+
+
+def test_estimates_are_one_gauge_by_name(made: dict[str, Metric]) -> None:
+    with RayMetrics("r", print) as metrics:
+        metrics.set_estimates({"problem/SRR": 0.5, "problem/SDS": None})
+    assert made["leash_estimate"].values == [("problem/SRR", 0.5), ("problem/SDS", None)]
 
 
 def test_gauges_stay_set_while_a_shard_takes_long_and_no_longer(

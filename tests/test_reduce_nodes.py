@@ -35,7 +35,6 @@ def test_two_nodes_give_the_same_result_whatever_is_killed(tmp_path: Path) -> No
             "logprob_sum": pa.array(rng.normal(-50, 9, n)),
         }
         pq.write_table(pa.table(columns), folder / f"{i}.parquet")
-    rows_bytes = sum(f.stat().st_size for f in folder.iterdir())
     script = Path(__file__).parent / "two_nodes_reduce.py"
     ran = subprocess.run(
         [sys.executable, str(script), str(folder)],
@@ -49,4 +48,4 @@ def test_two_nodes_give_the_same_result_whatever_is_killed(tmp_path: Path) -> No
     assert found["differences"] == found["differences_after_a_worker_was_killed"] == []
     assert found["differences_after_a_node_was_killed"] == []
     assert (found["workers_killed"], found["nodes_left"]) == ([1], 1)
-    assert found["exchanged_bytes"] < 0.05 * rows_bytes
+    assert 0 < found["exchanged_bytes"] < 0.01 * found["rows_bytes"]

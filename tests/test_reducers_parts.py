@@ -109,19 +109,24 @@ def test_no_state_and_no_rows() -> None:
         assert [len(part.pairs) for part in states.parts()] == [0]
 
 
-@pytest.mark.parametrize("is_cut", [False, True])
+@pytest.mark.parametrize("is_cut", [False, True, "large"])
 def test_ray_exchanges_states_of_many_pieces(
     tables: list[pa.Table],
     expected: Reduced,
-    is_cut: bool,
+    is_cut: bool | str,
     tmp_path: Path,
     ray_session: object,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """If ``large``, Ray Data makes several blocks of what a task returns."""
+    from ray.data import DataContext
+
+    if is_cut == "large":
+        monkeypatch.setattr(DataContext.get_current(), "target_max_block_size", 1000)
     for i, table in enumerate(tables):
         pq.write_table(table, tmp_path / f"{i}.parquet", row_group_size=400)
     monkeypatch.setattr(engine, "_WHOLE_BYTES", -1 if is_cut else 1 << 30)
     monkeypatch.setattr("leash_ray.reduce.read._PACKED_FILES", 1)
     parts = list(reduced_parts([tmp_path], Reading(), parallel=True))
-    assert (len(parts) > 1) == is_cut
+    assert (len(parts) > 1) == bool(is_cut)
     assert differences(joined(parts), expected) == []

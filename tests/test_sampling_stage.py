@@ -14,7 +14,7 @@ from scoring_made import BASE, kept_shares, probabilities
 from scripted_sampling import rows_in
 from wandb_records import complete_records
 
-from leash_ray import stages
+from leash_ray import so_far, stages
 from leash_ray.config import RunConfig, load_config
 from leash_ray.errors import UsageError
 from leash_ray.files import parquet_files
@@ -136,7 +136,7 @@ def test_a_second_turn_that_cannot_fit_is_refused_before_the_first(
     assert rows_in(tmp_path / "run" / "completions") == {}
 
 
-def exported(name: str, **tags: str) -> list[float]:
+def exported(name: str, /, **tags: str) -> list[float]:
     """Values of one of the metrics that the Ray node offers to Prometheus."""
     import ray
 
@@ -180,6 +180,39 @@ def test_numbers_are_in_the_metrics_file_in_wandb_and_in_ray(
     assert exported("ray_leash_decided_share", **tags) == [1.0]
     assert exported("ray_leash_seconds_left", **tags) == exported("ray_leash_dead_letters", **tags) == [0.0]
     assert exported("ray_leash_tokens_per_s", **tags)[0] > 0
+
+
+@pytest.mark.timeout(600)
+def test_estimates_so_far_are_published_while_it_draws(
+    served: ServedPolicy, verifier: RemoteVerifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(so_far, "MOST_OF_THE_TIME", 1e9)  # as often as it can
+    path = tmp_path / "followed"
+    watched = {"monitor.wandb": "offline", "monitor.estimates_every_s": 0.01, "sampling.samples_per_shard": MOST}
+    config = config_of(**{"sampling.n": MOST, **watched})
+    said, _ = draw_stage(config, path, served, verifier, resume=False)
+    assert not [line for line in said if "warning" in line]
+
+    rows = read_metrics(path, "estimates")
+    steps = [row["step"] for row in rows]
+    assert rows and steps == sorted(steps) and steps[0] < 2 * N_PROBLEMS * MOST  # while it drew
+    for row in rows:
+        assert 0 < row["n_problems"] == sum(row[f"problem/{group}"] for group in "PESO") <= N_PROBLEMS
+        assert row["k"] == MOST and row["base/answer_entropy"] > 0
+        if row["problem/SRR"] is not None:
+            assert row["problem/SRR/low"] <= row["problem/SRR"] <= row["problem/SRR/high"]
+
+    (file,) = (path / "wandb").glob("offline-run-*/*.wandb")
+    history = [record.history.item for record in complete_records(file) if record.HasField("history")]
+    shown = [{item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in row} for row in history]
+    assert [row["estimates/problem/S"] for row in shown if "estimates/step" in row] == [r["problem/S"] for r in rows]
+
+    deadline = time.monotonic() + 30
+    while not exported("ray_leash_estimate", name="problem/S", run="followed"):
+        assert time.monotonic() < deadline, "Ray exports nothing"
+        time.sleep(0.2)
+    assert exported("ray_leash_estimate", name="problem/S", run="followed") == [rows[-1]["problem/S"]]
+    assert exported("ray_leash_estimate", name="base/pass_at_k/1", run="followed") == [rows[-1]["base/pass_at_k/1"]]
 
 
 @pytest.mark.timeout(600)

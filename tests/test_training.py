@@ -12,7 +12,10 @@ from leash_ray.config import MonitorConfig, TrainConfig
 from leash_ray.deploy import resolve_model
 from leash_ray.monitor import read_metrics
 from leash_ray.policy import ServedPolicy
+from leash_ray.reduce import reduce_state
+from leash_ray.reducers import Reduced
 from leash_ray.rlvr.trainer import TrainJob, checkpoint_name, fit
+from leash_ray.rlvr.turns import FOLDER
 from leash_ray.tasks import ReasoningGymSpec
 from leash_ray.types import Problem
 from leash_ray.verify.remote import RemoteVerifier
@@ -58,6 +61,11 @@ def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -
     return max(float((a[name] - b[name]).abs().max()) for name in a)
 
 
+def turns_of(model: Path) -> Reduced:
+    """The rollouts that were kept beside a checkpoint's model."""
+    return reduce_state([model.parents[2] / FOLDER], parallel=False).finalize()
+
+
 def column(rows: Sequence[dict[str, Any]], name: str) -> list[float]:
     return [row[name] for row in rows]
 
@@ -78,8 +86,14 @@ def test_the_sampler_stays_the_trainers_policy_and_a_resumed_run_is_the_unbroken
         assert all(value is not None for value in column(rows, name)), name
     assert rows[0]["kl"] == pytest.approx(0, abs=1e-6) and rows[3]["kl"] > 0
 
+    # Rollouts are kept by turn: 12 problems, 4 a step.
+    kept = turns_of(unbroken)
+    assert kept.policies == {"turn-0": 3 * 4 * 8, "turn-1": 4 * 8}
+    assert kept.problems["CORRECT"].sum() == round(sum(column(rows, "reward_mean")) * 4 * 8)
+
     train("resumed", steps=2)
     resumed, again = train("resumed", steps=4)
+    assert turns_of(resumed).problems["CORRECT"].to_list() == kept.problems["CORRECT"].to_list()
     assert column(again, "step") == [1, 2, 3, 4]
     assert resumed.parent.name == checkpoint_name(4)
     # Same prompts, same random streams, same reference: the same completions and, up to float32, the same weights.
@@ -98,6 +112,7 @@ def test_two_workers_do_the_work_of_one(train) -> None:
     for name in ("loss", "entropy", "grad_norm"):
         assert rows_of_two[0][name] == pytest.approx(rows_of_one[0][name], rel=1e-3, abs=1e-5), name
     assert max(column(rows_of_two, "logprob_gap_max")) < GAP_NATS
+    assert turns_of(two).policies == turns_of(one).policies == {"turn-0": 2 * 4 * 8}
     assert largest_difference(weights(two), weights(one)) < 2e-3
 
 

@@ -1,23 +1,25 @@
 """Reduce a folder on two Ray nodes of one core each, again while a worker is killed, and again while a node is; prints
 one JSON object.
 
-Run as a script: it has a cluster of its own. ``exchanged_bytes`` are the states that tasks hand over, wherever they
-ran.
+Run as a script: it has a cluster of its own. ``exchanged_bytes`` are the states that tasks hand over:
+no more than those cross from node to node.
 """
 
+import contextlib
 import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
 import ray
 from ray.cluster_utils import Cluster
+from ray.data.dataset import MaterializedDataset
 
-from leash_ray.reduce import Reading, engine, reduced_parts
+from leash_ray.reduce import Reading, reduced_parts
 from leash_ray.reducers.reduced import Reduced, differences, joined
 
 _MARK = "LEASH_TWO_NODES"
@@ -35,52 +37,50 @@ def main(folder: str) -> dict[str, Any]:
     cluster.wait_for_nodes()
     ray.init(address=cluster.address, log_to_driver=False)
     exchanged: list[int] = []
-    killers: list[threading.Thread] = []
     n_killed: list[int] = []
-    read_state = engine._state
+    blocks_of = MaterializedDataset.to_arrow_refs
 
-    def counted(row: dict[str, Any]) -> Any:
-        exchanged.append(len(row["state"]))
-        return read_state(row)
-
-    def killing(kill: Callable[[], None]) -> Callable[[dict[str, Any]], Any]:
-        def then(row: dict[str, Any]) -> Any:
-            if not killers:  # one task is done, the others are not
-                killers.append(threading.Thread(target=kill))
-                killers[0].start()
-            return read_state(row)
-
-        return then
+    def counted(data: MaterializedDataset) -> Any:
+        exchanged.append(data.size_bytes())
+        return blocks_of(data)
 
     def kill_worker() -> None:
-        workers = [p for p in psutil.process_iter(["cmdline"]) if "MapBatches(_partial)" in " ".join(p.info["cmdline"])]
-        own = [p for p in workers if p.environ().get(_MARK) == mark]
-        n_killed.append(len(own[:1]))
-        for process in own[:1]:
-            process.kill()
+        until = time.monotonic() + 30
+        while not n_killed and time.monotonic() < until:
+            for process in psutil.process_iter(["cmdline"]):
+                if "MapBatches(_partial)" in " ".join(process.info["cmdline"] or ()):
+                    with contextlib.suppress(psutil.Error):
+                        if process.environ().get(_MARK) == mark:
+                            process.kill()
+                            n_killed.append(1)
+                            break
 
     def timed() -> tuple[list[str], float]:
         started = time.perf_counter()
         return differences(reduced(folder, parallel=True), expected), time.perf_counter() - started
 
-    engine._state = counted
+    MaterializedDataset.to_arrow_refs = counted
     both, first_s = timed()
-    exchanged_bytes = sum(exchanged)
     _, again_s = timed()
-    engine._state = killing(kill_worker)
+    killer = threading.Thread(target=kill_worker)
+    killer.start()
     without_worker, _ = timed()
-    killers.pop().join()
-    engine._state = killing(lambda: cluster.remove_node(second, allow_graceful=False))
+    killer.join()
+    timer = threading.Timer(again_s / 2, lambda: cluster.remove_node(second, allow_graceful=False))
+    timer.start()
     without, killed_s = timed()
-    killers.pop().join()
-    nodes = sum(node["Alive"] for node in ray.nodes())
+    timer.join()
+    until = time.monotonic() + 60
+    while (nodes := sum(node["Alive"] for node in ray.nodes())) > 1 and time.monotonic() < until:
+        time.sleep(0.2)  # it is noticed a while after
     ray.shutdown()
     cluster.shutdown()
     return {
         "differences": both,
         "seconds": first_s,
         "seconds_again": again_s,
-        "exchanged_bytes": exchanged_bytes,
+        "exchanged_bytes": exchanged[0],
+        "rows_bytes": sum(f.stat().st_size for f in Path(folder).glob("*.parquet")),
         "workers_killed": n_killed,
         "differences_after_a_worker_was_killed": without_worker,
         "differences_after_a_node_was_killed": without,

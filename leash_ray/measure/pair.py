@@ -41,6 +41,8 @@ class PolicyData:
     """Sampled tokens, [N]; NaN: not recorded for all completions."""
     token_entropy: Floats
     """Entropy of the next token, mean over completions of the mean over steps, [N], nats; NaN: not scored for all."""
+    odd: tuple[Ints, Ints] | None = None
+    """Scored samples with an odd index, and the CORRECT ones among them, [N] each; None: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class Answers:
     """The CORRECT ones among them, [A] each."""
     before: tuple[Ints, Ints]
     """Scored samples before the first CORRECT one that gives it, [A] each; -1: there is none."""
+    correct_odd: tuple[Ints, Ints] | None = None
+    """CORRECT samples with an odd index that give it, [A] each; None: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +109,11 @@ class AnswersOfTwo:
 
     rows: pl.DataFrame
     """Of each (problem, answer), in no order: problem (place in ``problem_ids``), answer (place in ``texts``; null:
-    "NA"), and count, correct and scored_before (null: none) of both policies, by suffix."""
+    "NA"), and count, correct, correct_odd and scored_before (null: none) of both policies, by suffix."""
     problem_ids: pl.Series
     texts: pl.Series
+    n_kept: int | None = None
+    """As of :class:`Reduced`."""
 
 
 def answers_of(reduced: Reduced, base: str, trained: str) -> AnswersOfTwo:
@@ -121,11 +127,11 @@ def answers_of(reduced: Reduced, base: str, trained: str) -> AnswersOfTwo:
         own = (reduced.problems["policy"] == name).gather(reduced.answers["row"])
         rows = reduced.answers.filter(own)
         rows = rows.with_columns(problem=problem.gather(rows["row"])).drop("row")
-        rows = rows.rename({c: f"{c}_{side}" for c in ("count", "correct", "scored_before")})
+        rows = rows.rename({c: f"{c}_{side}" for c in ("count", "correct", "correct_odd", "scored_before")})
         on = ["problem", "answer"]
         found = rows if found is None else found.join(rows, on=on, how="full", coalesce=True, nulls_equal=True)
     assert found is not None
-    return AnswersOfTwo(found, problem_ids, reduced.answer_texts)
+    return AnswersOfTwo(found, problem_ids, reduced.answer_texts, reduced.n_kept)
 
 
 def pair_of(rows: pl.DataFrame, answers: AnswersOfTwo, k: int) -> Pair:
@@ -183,6 +189,7 @@ def _side(rows: pl.DataFrame, side: str) -> PolicyData:
         nats=np.where(ints("logprob_rows") == n_rows, (0.0 - ints("logprob_units")) * NATS_UNIT, np.nan),
         tokens=np.where(ints("n_tokens_rows") == n_rows, ints("n_tokens"), np.nan),
         token_entropy=np.where((ints("entropy_rows") == n_rows) & (n_rows > 0), entropy, np.nan),
+        odd=None if rows[f"correct_odd_{side}"].null_count() else (ints("scored_odd"), ints("correct_odd")),
     )
 
 
@@ -195,6 +202,7 @@ def _answers(frame: pl.DataFrame) -> Answers:
         problem=frame["problem"].to_numpy().astype(np.int64),
         count=both("count", 0),
         correct=both("correct", 0),
+        correct_odd=both("correct_odd", 0),
         before=both("scored_before", -1),
     )
 

@@ -37,6 +37,8 @@ class Units:
     """Scored samples before the first one that does; -1: none does."""
     k: int
     """A unit is found if it is among the first k scored samples of its problem."""
+    odd: tuple[tuple[Ints, Ints], tuple[Ints, Ints]] | None = None
+    """Of base and of trained, those of n and of c with an odd sample index; None: unknown."""
 
     @property
     def neither_is_known(self) -> bool:
@@ -49,10 +51,13 @@ def units_of(pair: Pair) -> list[Units]:
     base, trained = pair.sides
     places = np.arange(len(pair))
     counts = (base.n, trained.n), (base.c, trained.c)
-    found = [Units("problem", places, *counts, (base.first, trained.first), pair.k_known)]
+    odd = None if base.odd is None or trained.odd is None else (base.odd, trained.odd)
+    found = [Units("problem", places, *counts, (base.first, trained.first), pair.k_known, odd)]
     if (correct := pair.correct) is not None:
         n = base.n[correct.problem], trained.n[correct.problem]
-        found.append(Units("answer", correct.problem, n, correct.correct, correct.before, pair.k))
+        if odd is not None and (c_odd := correct.correct_odd) is not None:
+            odd = (odd[0][0][correct.problem], c_odd[0]), (odd[1][0][correct.problem], c_odd[1])
+        found.append(Units("answer", correct.problem, n, correct.correct, correct.before, pair.k, odd))
     return found
 
 
@@ -158,7 +163,29 @@ def _floors(units: Units) -> dict[str, Any] | None:
         "k": h,
         **{s: {"E": f.expected, "S": f.expected, "sd": f.sd} for s, f in floors.items()},
         "policies": {"E": float(missed[0] @ found[1]), "S": float(found[0] @ missed[1])},
+        "halves": _halves(units),
     }
+
+
+def _halves(units: Units) -> dict[str, Any] | None:
+    """Each policy against itself, by one split: its samples with an even index play base, those with an odd one
+    trained. All at as many samples, the fewest that a half has of any problem; of a half with more, the mean over all
+    choices of so many. None: some half of a problem is empty."""
+    if units.odd is None:
+        return None
+    odd = units.odd
+    even = [(n - of[0], c - of[1]) for n, c, of in zip(units.n, units.c, odd, strict=True)]
+    h = min(int(n.min()) for n, _ in (*even, *odd))
+    if h < 1:
+        return None
+    found: dict[str, Any] = {"k": h}
+    for side, of_even, of_odd in zip(SIDES, even, odd, strict=True):
+        hit_even, hit_odd = (hit(n, c, h) for n, c in (of_even, of_odd))
+        miss_even, miss_odd = (miss(n, c, h) for n, c in (of_even, of_odd))
+        counts = {"P": hit_even @ hit_odd, "E": miss_even @ hit_odd, "S": hit_even @ miss_odd}
+        neither = float(miss_even @ miss_odd) if units.neither_is_known else None
+        found[side] = {**{name: float(count) for name, count in counts.items()}, "O": neither}
+    return found
 
 
 def _counts_json(counts: Counts) -> dict[str, list[float | None]]:

@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leash_ray.reduce.read import Reading, pieces_of
+from leash_ray.reduce.read import Reading, pieces_of, pieces_of_states
 from leash_ray.reduce.sources import find_files, size_bytes
 from leash_ray.reducers import CompletionsState, Reduced
-from leash_ray.reducers.choose import of_policies
 from leash_ray.reducers.kept import kept, merge_folders
 from leash_ray.reducers.reduced import differences, joined
+from leash_ray.reducers.registry import KEPT
 
 if TYPE_CHECKING:
     from leash_ray.estimates import Estimates
@@ -31,6 +31,7 @@ __all__ = [
     "worth_ray",
 ]
 
+LARGE_STATES_BYTES = 1 << 30
 SMALL_BYTES = 4 << 30  # this process alone has read it before a Ray would have helped
 
 
@@ -115,8 +116,9 @@ def states_of_parts(
     files = find_files(paths)
     states, rows = kept(files) if reading.is_all and not from_rows else ([], files)
     pieces = list(pieces_of(rows, keep_states=keep_states and reading.is_all))
-    states = [of_policies(state, reading.policies) for state in states]
-    for state in (engine.on_ray if parallel and pieces else engine.here)(pieces, reading, states):
+    is_large = bool(pieces) or sum(path.stat().st_size for path in states) > LARGE_STATES_BYTES
+    pieces += pieces_of_states(states)
+    for state in (engine.on_ray if parallel and is_large else engine.here)(pieces, reading):
         if drop_duplicates:
             from leash_ray.reduce.repeats import without_repeats
 
@@ -128,7 +130,8 @@ def states_of_parts(
 
 def compare(paths: Sequence[str | Path], *, parallel: bool = True) -> list[str]:
     """What differs between reducing the kept states and reducing all rows, in words; nothing: they agree."""
-    ways = [joined(list(reduced_parts(paths, parallel=parallel, from_rows=rows))) for rows in (False, True)]
+    reading = Reading(reducers=KEPT)
+    ways = [joined(list(reduced_parts(paths, reading, parallel=parallel, from_rows=rows))) for rows in (False, True)]
     return differences(*ways)
 
 

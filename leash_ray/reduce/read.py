@@ -13,8 +13,9 @@ from leash_ray.errors import UsageError
 from leash_ray.files import PARQUET
 from leash_ray.reduce.sources import CSV, File, absolute, opened, size_bytes, stream_of
 from leash_ray.reducers import READ_COLUMNS, CompletionsState, state_of_block
-from leash_ray.reducers.choose import of_policies
-from leash_ray.reducers.kept import keep, recorded_checksum
+from leash_ray.reducers.choose import of_policies, of_reducers
+from leash_ray.reducers.kept import keep, load, recorded_checksum
+from leash_ray.reducers.registry import ESTIMATED, KEPT
 
 PIECE_ROWS = 1_000_000
 """About 0.15 GB while a piece is reduced."""
@@ -37,6 +38,7 @@ class Reading:
     """Only samples whose index is below it: as if no more had been drawn."""
     where: str | None = None
     """Only rows of which this SQL condition holds, such as ``n_tokens < 100 and task = 'algebra'``."""
+    reducers: tuple[str, ...] = ESTIMATED
 
     @property
     def is_all(self) -> bool:
@@ -52,6 +54,8 @@ class Piece:
     row_groups: tuple[int, ...] | None = None
     is_kept: bool = False
     """Whether the state is to be kept beside the file, which is one and whole."""
+    is_states: bool = False
+    """Whether the files are states."""
 
 
 def pieces_of(files: Sequence[File], rows: int = PIECE_ROWS, keep_states: bool = False) -> Iterator[Piece]:
@@ -82,6 +86,20 @@ def pieces_of(files: Sequence[File], rows: int = PIECE_ROWS, keep_states: bool =
         yield Piece(tuple(packed))
 
 
+def pieces_of_states(paths: Sequence[Path]) -> Iterator[Piece]:
+    """Pieces of states on disk; small ones share one."""
+    packed: list[File] = []
+    packed_bytes = 0
+    for path in paths:
+        packed.append(absolute(path))
+        packed_bytes += path.stat().st_size
+        if packed_bytes > _SMALL_BYTES or len(packed) == _PACKED_FILES:
+            yield Piece(tuple(packed), is_states=True)
+            packed, packed_bytes = [], 0
+    if packed:
+        yield Piece(tuple(packed), is_states=True)
+
+
 def _row_group_rows(file: File) -> list[int]:
     try:
         with opened(file) as source:
@@ -110,12 +128,15 @@ def state_of_piece(piece: Piece, reading: Reading) -> CompletionsState:
     Raises:
         UsageError: names the file that cannot be read, or is no completions table.
     """
-    policies = None if piece.is_kept else reading.policies
-    found = [_named(files, block, policies) for files, block in _joined(_tables(piece, reading))]
+    if piece.is_states:
+        states = [of_policies(load(Path(path), reading.reducers), reading.policies) for path in piece.files]
+        return states[0].merge(*states[1:]) if len(states) > 1 else states[0]
+    policies, reducers = (None, KEPT) if piece.is_kept else (reading.policies, reading.reducers)
+    found = [_named(files, block, policies, reducers) for files, block in _joined(_tables(piece, reading))]
     state = found[0].merge(*found[1:]) if len(found) > 1 else found[0] if found else CompletionsState.empty()
     if piece.is_kept and isinstance(piece.files[0], Path):
         keep(piece.files[0], state, recorded_checksum(piece.files[0]))
-        state = of_policies(state, reading.policies)
+        state = of_policies(of_reducers(state, reading.reducers), reading.policies)
     return state
 
 
@@ -124,9 +145,11 @@ def tables_of(piece: Piece, reading: Reading) -> Iterator[pa.Table]:
     return (table for _, table in _tables(piece, reading))
 
 
-def _named(files: Sequence[File], block: pa.Table, policies: Sequence[str] | None) -> CompletionsState:
+def _named(
+    files: Sequence[File], block: pa.Table, policies: Sequence[str] | None, reducers: Sequence[str]
+) -> CompletionsState:
     try:
-        return state_of_block(block, policies)
+        return state_of_block(block, policies, reducers)
     except UsageError as e:
         raise UsageError(f"{files[0]}{' or one after it' if len(files) > 1 else ''}: {e}") from e
 

@@ -14,9 +14,11 @@ WORD_BITS = 64
 _SHIFT = 6
 PAIR_SHIFT = 32 - _SHIFT
 """A key's pair is ``key >> PAIR_SHIFT``."""
+_WORD_MASK = (1 << PAIR_SHIFT) - 1
 Ints = NDArray[np.int64]
 Bits = NDArray[np.uint64]
 _ALL = np.uint64(2**64 - 1)
+_ODD = np.uint64(0xAAAA_AAAA_AAAA_AAAA)
 
 
 class Bitsets(NamedTuple):
@@ -34,6 +36,9 @@ def of_values(value: Ints) -> Bitsets:
     step = np.diff(value)
     runs = np.flatnonzero(step != 1) + 1
     if 4 * len(runs) > len(value):  # not in order
+        key, bits = value >> _SHIFT, np.uint64(1) << (value & (WORD_BITS - 1)).astype(np.uint64)
+        if (found := _scattered(key, bits)) is not None:
+            return found
         if (step < 0).any():
             value = np.sort(value)
             step = np.diff(value)
@@ -62,9 +67,11 @@ def _of_each(value: Ints, repeated: bool) -> Bitsets:
 def add(parts: Bitsets) -> Bitsets:
     """The sum of multisets whose rows come one after another, in any order."""
     key, copy, bits = parts
-    if not len(key):
+    if (key[1:] > key[:-1]).all():
         return parts
-    if (np.diff(key) < 0).any():
+    if (copy == 1).all() and (found := _scattered(key, bits)) is not None:
+        return found
+    if (key[1:] < key[:-1]).any():
         order = np.argsort(key, kind="stable")
         key, copy, bits = key[order], copy[order], bits[order]
     at = np.flatnonzero(np.diff(key, prepend=-1))
@@ -81,6 +88,24 @@ def add(parts: Bitsets) -> Bitsets:
     key, copy, bits = concat(once, repeats)
     order = np.lexsort((copy, key))
     return Bitsets(key[order], copy[order], bits[order])
+
+
+def _scattered(key: Ints, bits: Bits) -> Bitsets | None:
+    """The sum of words of copy 1, each put where it belongs in one array; None: that would be far larger than they are,
+    or some index occurs twice."""
+    pair, word = key >> PAIR_SHIFT, key & _WORD_MASK
+    width, first = int(word.max()) + 1, int(pair.min())
+    n = (int(pair.max()) - first + 1) * width
+    if n > 4 * len(key) + 1024:
+        return None
+    total = np.zeros(n, dtype=np.uint64)
+    np.add.at(total, (pair - first) * width + word, bits)
+    # A carry makes a sum have fewer bits than its parts: no index occurs twice if none is lacking.
+    if np.bitwise_count(total).sum(dtype=np.int64) != np.bitwise_count(bits).sum(dtype=np.int64):
+        return None
+    at = np.flatnonzero(total)
+    pair, word = np.divmod(at, width)
+    return Bitsets(((pair + first) << PAIR_SHIFT) | word, np.ones(len(at), dtype=np.int8), total[at])
 
 
 def concat(*sets: Bitsets) -> Bitsets:
@@ -112,8 +137,8 @@ class Ranks:
     def __init__(self, key: Ints, bits: Bits) -> None:
         """Sorted keys without repeats."""
         self._key, self._bits = key, bits
-        count = np.bitwise_count(bits).astype(np.int64)
-        self._total = np.concatenate([[0], np.cumsum(count)])
+        self._total = np.zeros(len(key) + 1, dtype=np.int64)
+        np.cumsum(np.bitwise_count(bits), out=self._total[1:])
 
     def before(self, pair: Ints, index: Ints) -> Ints:
         """Elements of the pair below the index, [asked]."""
@@ -126,12 +151,18 @@ class Ranks:
         inside[hit] = np.bitwise_count(self._bits[row[hit]] & below)
         return self._total[row] - self._total[np.searchsorted(self._key, pair << PAIR_SHIFT)] + inside
 
+    def odd(self, n_pairs: int) -> Ints:
+        """Elements of each pair that are odd, [n_pairs]."""
+        found = np.zeros(n_pairs, dtype=np.int64)
+        np.add.at(found, self._key >> PAIR_SHIFT, np.bitwise_count(self._bits & _ODD))
+        return found
+
     def from_zero(self, n_pairs: int) -> Ints:
         """The largest m such that 0 .. m-1 are all in the pair's set, [n_pairs]."""
         pair = self._key >> PAIR_SHIFT
         start = np.searchsorted(self._key, np.arange(n_pairs + 1, dtype=np.int64) << PAIR_SHIFT)
         place = np.arange(len(pair)) - start[pair]
-        whole = ((self._key & ((1 << PAIR_SHIFT) - 1)) == place) & (self._bits == _ALL)
+        whole = ((self._key & _WORD_MASK) == place) & (self._bits == _ALL)
         # The first row of each pair that is not whole ends what is there from 0.
         ends = np.append(np.where(whole, len(pair), np.arange(len(pair))), len(pair))
         end = np.minimum(np.minimum.accumulate(ends[::-1])[::-1][start[:-1]], start[1:])
@@ -139,7 +170,7 @@ class Ranks:
         more = end < start[1:]
         at = end[more]
         ones = _trailing_ones(self._bits[at])
-        found[more] += np.where((self._key[at] & ((1 << PAIR_SHIFT) - 1)) == place[at], ones, 0)
+        found[more] += np.where((self._key[at] & _WORD_MASK) == place[at], ones, 0)
         return found
 
 

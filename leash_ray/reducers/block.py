@@ -68,6 +68,8 @@ class Block:
     """Of each row, [rows]."""
     policies: Mapping[str, int]
     """Rows of every policy, also of those that were not asked for."""
+    table: pa.Table
+    """The rows themselves."""
 
     @property
     def n_pairs(self) -> int:
@@ -90,7 +92,7 @@ def block_of(table: pa.Table, measures: Sequence[Any] = (), policies: Sequence[s
             table = table.filter(arrow(keep[policy.codes]))
             policy = coded_without_null(table, "policy")
     if not table.num_rows:
-        return _nothing(present)
+        return _nothing(present, table)
     index = _sample_indices(table)
     problem = coded_without_null(table, "problem_id")
     group, groups = _groups(policy.codes, problem)
@@ -129,6 +131,7 @@ def block_of(table: pa.Table, measures: Sequence[Any] = (), policies: Sequence[s
         index=index,
         verdict=verdict,
         policies=present,
+        table=table,
     )
 
 
@@ -138,12 +141,12 @@ def wanted(policy: str, policies: Sequence[str]) -> bool:
     return policy in policies or (bool(at) and f"{name}@*" in policies)
 
 
-def _nothing(present: Mapping[str, int]) -> Block:
+def _nothing(present: Mapping[str, int], table: pa.Table) -> Block:
     none, words = np.zeros(0, dtype=np.int64), dict.fromkeys(("policy", "problem_id", "task", "answer"), _no_words())
     narrow, tiny = none.astype(np.int32), none.astype(np.int8)
     cells = Cells(narrow, tiny, narrow, narrow, none.astype(bool), none, none, {})
     pairs = arrow_table({"policy": narrow, "problem": narrow})
-    return Block(words, pairs, cells, True, True, none, none, none, tiny, present)
+    return Block(words, pairs, cells, True, True, none, none, none, tiny, present, table)
 
 
 def _no_words() -> pa.Array:

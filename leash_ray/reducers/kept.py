@@ -14,8 +14,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from leash_ray.files import PARQUET
-from leash_ray.reducers.parts import about_of, about_of_file, from_bytes, to_bytes
-from leash_ray.reducers.registry import VERSION
+from leash_ray.reducers.accumulator import Accumulator
+from leash_ray.reducers.choose import of_reducers
+from leash_ray.reducers.parts import about_of_file, from_bytes, to_bytes
+from leash_ray.reducers.registry import ESTIMATED, KEPT, VERSION
 from leash_ray.reducers.state import CompletionsState, state_of_block
 
 FOLDER = "_state"
@@ -40,11 +42,11 @@ def keep_table(shard: Path, table: pa.Table, blake2b: str) -> None:
     Args:
         blake2b: checksum of the file.
     """
-    keep(shard, state_of_block(table), blake2b)
+    keep(shard, state_of_block(table, reducers=KEPT), blake2b)
 
 
 def keep(shard: Path, state: CompletionsState, blake2b: str) -> None:
-    """Keep a shard's state. A state that cannot be written is made again when it is needed."""
+    """Keep a shard's state, of ``KEPT`` reducers. A state that cannot be written is made again when it is needed."""
     with contextlib.suppress(OSError):
         stat = shard.stat()
         _write(state_path(shard), state, {"of": [stat.st_size, stat.st_mtime_ns, blake2b]})
@@ -54,13 +56,15 @@ def _write(path: Path, state: CompletionsState, about: Mapping[str, object]) -> 
     """Whole or not at all; not synced, since it can be made again."""
     path.parent.mkdir(exist_ok=True)
     tmp = path.with_name(f".{path.name}.tmp")
-    tmp.write_bytes(to_bytes(state, {"version": VERSION, **about}, "zstd"))
+    # What is read often is quick to read, and what there is much of is small.
+    compression = "lz4" if path.name == _MERGED else "zstd"
+    tmp.write_bytes(to_bytes(state, {"version": VERSION, **about}, compression))
     tmp.replace(path)
 
 
-def kept(files: Sequence[File]) -> tuple[list[CompletionsState], list[File]]:
+def kept(files: Sequence[File]) -> tuple[list[Path], list[File]]:
     """The states that hold of some files, and the files that have none."""
-    found: list[CompletionsState] = []
+    found: list[Path] = []
     missing: list[File] = []
     by_folder: dict[Path, list[Path]] = defaultdict(list)
     for file in files:
@@ -69,28 +73,30 @@ def kept(files: Sequence[File]) -> tuple[list[CompletionsState], list[File]]:
         else:
             missing.append(file)
     for folder, shards in by_folder.items():
-        merged, covered = _merged(folder, {shard.name: shard for shard in shards})
-        own: list[CompletionsState] = []
+        covered = _covered(folder, {shard.name: shard for shard in shards})
+        if covered:
+            found.append(folder / FOLDER / _MERGED)
         for shard in shards:
-            if shard.name in covered:
-                continue
-            state = _read(shard)
-            if state is None:
-                missing.append(shard)
-            else:
-                own.append(state)
-        found += [*([merged] if merged is not None else []), *own]
+            if shard.name not in covered:
+                if _has_state(shard):
+                    found.append(state_path(shard))
+                else:
+                    missing.append(shard)
     return found, missing
 
 
-def _read(shard: Path) -> CompletionsState | None:
+def load(path: Path, reducers: Sequence[str] = ESTIMATED) -> CompletionsState:
+    """A state that :func:`kept` has found, of some reducers."""
+    with pa.memory_map(str(path)) as file:
+        return of_reducers(from_bytes(file.read_buffer()), reducers)
+
+
+def _has_state(shard: Path) -> bool:
     try:
         about = about_of_file(state_path(shard))
-        if about["version"] != VERSION or not _holds(shard, tuple(about["of"])):  # type: ignore[arg-type]
-            return None
-        return from_bytes(pa.py_buffer(state_path(shard).read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
-        return None
+        return about["version"] == VERSION and _holds(shard, tuple(about["of"]))  # type: ignore[arg-type]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _holds(shard: Path, stamp: Stamp) -> bool:
@@ -119,20 +125,17 @@ def recorded_checksum(path: Path) -> str:
     return checksum_of(path)
 
 
-def _merged(folder: Path, shards: Mapping[str, Path]) -> tuple[CompletionsState | None, set[str]]:
-    """The merged state of a folder and the shards that it covers; None: there is none that holds of these."""
+def _covered(folder: Path, shards: Mapping[str, Path]) -> set[str]:
+    """The shards that a folder's merged state covers, if it holds; nothing: it does not."""
     try:
-        with pa.memory_map(str(folder / FOLDER / _MERGED)) as file:
-            data = file.read_buffer()
-        about = about_of(data)
+        about = about_of_file(folder / FOLDER / _MERGED)
         covers: dict[str, list[object]] = about["covers"]  # type: ignore[assignment]
-        if about["version"] != VERSION or not covers.keys() <= shards.keys():
-            return None, set()
-        if not all(_holds(shards[name], tuple(stamp)) for name, stamp in covers.items()):  # type: ignore[arg-type]
-            return None, set()
-        return from_bytes(data), set(covers)
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
-        return None, set()
+        is_current = about["version"] == VERSION and covers.keys() <= shards.keys()
+        if is_current and all(_holds(shards[name], tuple(of)) for name, of in covers.items()):  # type: ignore[arg-type]
+            return set(covers)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return set()
 
 
 def merge_folders(files: Iterable[File]) -> None:
@@ -142,24 +145,27 @@ def merge_folders(files: Iterable[File]) -> None:
         if isinstance(file, Path):
             by_folder[file.parent].append(file)
     for folder, shards in by_folder.items():
-        if len(shards) < _FEWEST or not (folder / FOLDER).is_dir():
-            continue
-        merged, covered = _merged(folder, {shard.name: shard for shard in shards})
-        if len(covered) == len(shards):
-            continue
-        states = [] if merged is None else [merged]
-        covers: dict[str, object] = {}
-        for shard in shards:
-            stamp = _stamp(shard)
-            state = None if shard.name in covered else _read(shard)
-            if stamp is None or (state is None and shard.name not in covered):
-                break
-            covers[shard.name] = stamp
-            states += [] if state is None else [state]
-        else:
-            if sum(state.nbytes for state in states) <= _LARGEST_BYTES:
-                with contextlib.suppress(OSError):
-                    _write(folder / FOLDER / _MERGED, states[0].merge(*states[1:]), {"covers": covers})
+        if len(shards) >= _FEWEST and (folder / FOLDER).is_dir():
+            _merge_folder(folder, shards)
+
+
+def _merge_folder(folder: Path, shards: Sequence[Path]) -> None:
+    covered = _covered(folder, {shard.name: shard for shard in shards})
+    if len(covered) == len(shards):
+        return
+    covers = {shard.name: _stamp(shard) for shard in shards}
+    paths, missing = kept(shards)
+    if missing or None in covers.values():
+        return
+    with Accumulator(2 * _LARGEST_BYTES) as states:
+        for path in paths:
+            states.add(load(path, KEPT))
+            if states.is_cut:  # too large to be of use
+                return
+        (merged,) = states.parts()
+    if merged.nbytes <= _LARGEST_BYTES:
+        with contextlib.suppress(OSError):
+            _write(folder / FOLDER / _MERGED, merged, {"covers": covers})
 
 
 def _stamp(shard: Path) -> object:

@@ -10,12 +10,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from leash_ray.errors import UsageError
+from leash_ray.reducers.approximate import approximate
 from leash_ray.reducers.block import VERDICTS, Ints
-from leash_ray.reducers.registry import REDUCERS
+from leash_ray.reducers.halves import HalfCounts, key_of
+from leash_ray.reducers.registry import REDUCERS, bounded
 from leash_ray.reducers.samples import Drawn
+from leash_ray.reducers.spreads import Spreads
 from leash_ray.stats.entropy import answer_entropies_nats
 
 _KEY = ["policy", "problem_id"]
+_NO_HALVES = pl.DataFrame(pl.from_arrow(HalfCounts.schema.empty_table()))
 
 
 @dataclass(frozen=True)
@@ -28,15 +32,22 @@ class Reduced:
     none); drawn_before_correct and drawn_before_possible (how many samples, ERRORs among them, have a lower index than
     the first CORRECT one, or the first that is CORRECT or an ERROR; null: there is none); observed (indices 0 ..
     observed-1 are all there and scored); sums and the numbers of rows behind them; answer_entropy (nats, NaN: missing);
-    distinct_answers and distinct_correct_answers (null: missing; "NA" is not among them)."""
+    distinct_answers and distinct_correct_answers (null: missing; "NA" is not among them); scored_odd and correct_odd
+    (scored and CORRECT samples with an odd index)."""
     answers: pl.DataFrame
     """Distinct (policy, problem_id, answer), in no order: row (in ``problems``), answer (number in ``answer_texts``;
     null: "NA", the pooled completions without an answer), count (scored completions that give it), correct (the CORRECT
-    ones among them), scored_before (how many scored samples of the problem come before the first CORRECT one; null:
-    there is none)."""
+    ones among them), correct_odd (those of them with an odd index), scored_before (how many scored samples of the
+    problem come before the first CORRECT one; null: there is none)."""
     answer_texts: pl.Series
     policies: dict[str, int]
     """Rows per policy, of every policy in the data."""
+    spreads: Spreads | None = None
+    """None: they were not reduced."""
+    n_kept: int | None = None
+    """Distinct answers that were kept of a (policy, problem); None: all. Where they are fewer than there are,
+    ``answer_unknown`` is set, and the columns ``approximate_*`` (:class:`~leash_ray.stats.bottom_k.Sampled`, and
+    whether they are estimates) are in ``problems``; null: the answers are unknown for other reasons."""
 
     @property
     def correct_answers(self) -> pl.DataFrame:
@@ -52,14 +63,27 @@ def reduced(state: Any) -> Reduced:
     n_pairs = len(state.pairs)
     parts = {name: REDUCERS[name].finalize(table, n_pairs) for name, table in state.tables.items()}
     keys = pl.DataFrame(pl.from_arrow(state.keys)).with_columns(pl.col(_KEY).cast(pl.String))
-    drawn: Drawn = parts["samples"]
+    drawn = Drawn.of(parts["samples"], parts["errors"])
     _refuse_repeated(keys, drawn)
     problems = keys.with_columns(task=_tasks(keys, parts["tasks"], state.words["task"]))
     problems = pl.concat([problems, parts["verdicts"], parts["first_hits"], parts["tokens"]], how="horizontal")
 
-    answers: pl.DataFrame = parts["answers"]
+    kept = bounded(parts)
+    if kept is None:
+        answers: pl.DataFrame = parts["answers"]
+    else:
+        approximated = approximate(kept, parts[kept.name], n_pairs)
+        answers = approximated.answers
+        problems = problems.with_columns(
+            pl.col("answer_unknown") + pl.Series(approximated.is_cut, dtype=pl.Int64),
+            pl.col("correct_answer_unknown") + pl.Series(approximated.is_correct_cut, dtype=pl.Int64),
+            **_known(approximated.estimates, problems["answer_unknown"]),
+        )
     pair, code, count = (answers[c].to_numpy() for c in ("pair", "answer", "count"))
     is_correct = (answers["correct"].to_numpy() > 0) & (code >= 0)
+    halves: pl.DataFrame = parts.get("halves", _NO_HALVES)
+    correct_odd = np.zeros(n_pairs, dtype=np.int64)
+    np.add.at(correct_odd, halves["pair"].to_numpy(), halves["odd"].to_numpy())
     unknown = problems["answer_unknown"].to_numpy() > 0
     correct_unknown = problems["correct_answer_unknown"].to_numpy() > 0
     first, first_error = problems["first_correct"], problems["first_error"]
@@ -74,6 +98,8 @@ def reduced(state: Any) -> Reduced:
         answer_entropy=pl.Series(np.where(unknown, np.nan, answer_entropies_nats(count, pair, n_pairs))),
         distinct_answers=_null_where(unknown, np.bincount(pair[code >= 0], minlength=n_pairs)),
         distinct_correct_answers=_null_where(correct_unknown, np.bincount(pair[is_correct], minlength=n_pairs)),
+        scored_odd=pl.Series(drawn.scored.odd(n_pairs)),
+        correct_odd=_null_where(np.full(n_pairs, "halves" not in parts), correct_odd),
     )
     order = problems.select(pl.arg_sort_by(_KEY)).to_series().to_numpy()
     row_of = np.empty(n_pairs, dtype=np.int64)
@@ -85,11 +111,34 @@ def reduced(state: Any) -> Reduced:
             "answer": answers["answer"].cast(pl.Int64).set(answers["answer"] < 0, None),
             "count": count,
             "correct": answers["correct"],
+            "correct_odd": _odd(halves, pair, code, is_correct),
             "scored_before": _before(drawn.scored, pair, first_of_answer),
         }
     )
     texts = pl.Series(pl.from_arrow(state.words["answer"]), dtype=pl.String)
-    return Reduced(problems[order], answers, texts, dict(sorted(state.policies.items())))
+    spreads = None
+    if "lengths" in parts and "token_quantiles" in parts:
+        spreads = Spreads.of(parts["lengths"], parts["token_quantiles"], state.words["policy"], state.words["task"])
+    return Reduced(
+        problems[order], answers, texts, dict(sorted(state.policies.items())), spreads, kept.size if kept else None
+    )
+
+
+def _odd(halves: pl.DataFrame, pair: Ints, code: Ints, is_correct: NDArray[np.bool_]) -> Ints:
+    """Of each correct (pair, answer) its count in sorted ``halves``; 0 where it has none."""
+    found = np.zeros(len(pair), dtype=np.int64)
+    if len(halves):
+        key, places = key_of(halves["pair"].to_numpy(), halves["answer"].to_numpy()), np.flatnonzero(is_correct)
+        asked = key_of(pair[places], code[places])
+        at = np.minimum(np.searchsorted(key, asked), len(key) - 1)
+        found[places] = np.where(key[at] == asked, halves["odd"].to_numpy()[at], 0)
+    return found
+
+
+def _known(estimates: pl.DataFrame, answer_unknown: pl.Series) -> dict[str, pl.Series]:
+    """The estimates of pairs whose answers were all told."""
+    names = {f"approximate_{name}": estimates[name].cast(pl.Float64) for name in estimates.columns}
+    return {name: values.set(answer_unknown > 0, None) for name, values in names.items()}
 
 
 def joined(parts: Sequence[Reduced]) -> Reduced:
@@ -113,7 +162,16 @@ def joined(parts: Sequence[Reduced]) -> Reduced:
         for name, n in part.policies.items():
             policies[name] = policies.get(name, 0) + n
     texts = pl.concat([part.answer_texts for part in parts])
-    return Reduced(problems[order], pl.concat(answers), texts, dict(sorted(policies.items())))
+    some = [part for part in parts if len(part.problems)] or parts
+    spreads = [part.spreads for part in some if part.spreads is not None]
+    return Reduced(
+        problems[order],
+        pl.concat(answers),
+        texts,
+        dict(sorted(policies.items())),
+        Spreads.joined(spreads) if len(spreads) == len(some) else None,
+        some[0].n_kept,
+    )
 
 
 def differences(ours: Reduced, theirs: Reduced) -> list[str]:
@@ -133,12 +191,15 @@ def differences(ours: Reduced, theirs: Reduced) -> list[str]:
             one.answer_texts.gather(one.answers["answer"]).alias("answer"),
             "count",
             "correct",
+            "correct_odd",
             "scored_before",
         ).sort(*_KEY, "answer")
         for one in (ours, theirs)
     ]
     if not tables[0].equals(tables[1]):
         found.append(f"answers ({len(tables[0])} and {len(tables[1])} distinct ones)")
+    if ours.spreads is not None and theirs.spreads is not None:
+        found += ours.spreads.differences(theirs.spreads)
     return found
 
 

@@ -1,9 +1,10 @@
 """What a reducer is: four pure functions on a small Arrow table.
 
-A state's ``pair`` column (and ``answer``, ``task``) holds numbers of words that are kept once for all reducers
-(:class:`~leash_ray.reducers.state.CompletionsState`); before ``merge`` they are brought to one numbering. ``merge`` is
-associative and commutative up to the order of rows, and everything in a state is an integer count, sum, minimum or set,
-so any split of the rows into blocks, in any order, finalizes to the same bits.
+A state's ``pair`` column (and ``policy``, ``answer``, ``task``) holds numbers of words that are kept once for all
+reducers (:class:`~leash_ray.reducers.state.CompletionsState`); before ``merge`` they are brought to one numbering.
+``merge`` is associative and commutative up to the order of rows, and everything in a state is an integer count, sum,
+minimum or set, so any split of the rows into blocks, in any order, finalizes to the same bits. The one exception are
+sketches of quantiles (:mod:`leash_ray.reducers.quantiles`), which are the same within a stated bound.
 
 To add one: a file with such a class, and its name in :mod:`leash_ray.reducers.registry`.
 """
@@ -19,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from leash_ray.reducers.arrays import arrow, numpy
 from leash_ray.reducers.block import Block, Ints
 
-CODES = ("pair", "answer", "task")
+CODES = ("pair", "policy", "answer", "task")
 """Columns of states that hold numbers of words."""
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from leash_ray.reducers import bitsets
 from leash_ray.reducers.arrays import arrow_table
@@ -17,30 +16,47 @@ _WORD_MASK = (1 << PAIR_SHIFT) - 1
 
 
 class SampleIndices:
-    """(pair, word, copy, error) -> bits (:mod:`leash_ray.reducers.bitsets`); ``error``: of the ERRORs alone. Rows that
-    are not of ERRORs are of all samples."""
+    """(pair, word, copy) -> bits (:mod:`leash_ray.reducers.bitsets`): the indices of all samples, or of the ERRORs."""
 
-    name = "samples"
     version = 1
     columns = ()
-    schema = pa.schema(
-        [("pair", pa.int32()), ("word", pa.int32()), ("copy", pa.int8()), ("error", pa.bool_()), ("bits", pa.uint64())]
-    )
+    schema = pa.schema([("pair", pa.int32()), ("word", pa.int32()), ("copy", pa.int8()), ("bits", pa.uint64())])
+
+    def __init__(self, name: str, verdict: str | None = None) -> None:
+        """Of all samples, or of those with one verdict."""
+        self.name = name
+        self._verdict = verdict
 
     def measures(self, table: pa.Table) -> Mapping[str, Ints]:
         return {}
 
     def update(self, block: Block) -> pa.Table:
-        error = np.flatnonzero(block.verdict == CODE["ERROR"])
-        every = _of_rows(block, slice(None))
-        return _state(every, _of_rows(block, error))
+        group, index = block.group, block.index
+        if self._verdict is not None:
+            rows = np.flatnonzero(block.verdict == CODE[self._verdict])
+            group, index = group[rows], index[rows]
+        value = group.astype(np.int64)
+        np.left_shift(value, 32, out=value)
+        np.bitwise_or(value, index, out=value)
+        found = bitsets.of_values(value)
+        # Groups in ascending order are pairs in ascending order.
+        pair = np.searchsorted(block.groups, found.key >> PAIR_SHIFT)
+        return _state(found._replace(key=(pair << PAIR_SHIFT) | (found.key & _WORD_MASK)))
 
     def merge(self, states: pa.Table, n_pairs: int) -> pa.Table:
-        return _state(*_sets(states))
+        return _state(self.finalize(states, n_pairs))
 
-    def finalize(self, state: pa.Table, n_pairs: int) -> "Drawn":
-        every, errors = _sets(state)
-        return Drawn(every, _ranks(every, None), _ranks(every, errors))
+    def finalize(self, state: pa.Table, n_pairs: int) -> Bitsets:
+        """The multiset."""
+        key = ints(state, "pair").astype(np.int64)
+        np.left_shift(key, PAIR_SHIFT, out=key)
+        np.bitwise_or(key, ints(state, "word"), out=key)
+        return bitsets.add(Bitsets(key, ints(state, "copy"), ints(state, "bits")))
+
+
+def _state(of: Bitsets) -> pa.Table:
+    pair, word = (of.key >> PAIR_SHIFT).astype(np.int32), (of.key & _WORD_MASK).astype(np.int32)
+    return arrow_table({"pair": pair, "word": word, "copy": of.copy, "bits": of.bits}, schema=SampleIndices.schema)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,57 +69,32 @@ class Drawn:
     scored: Ranks
     """All but ERRORs."""
 
+    @staticmethod
+    def of(every: Bitsets, errors: Bitsets) -> "Drawn":
+        """From the finalized states of both."""
+        key, bits = _once(every)
+        error_key, error_bits = _once(errors)
+        if not len(error_key):
+            ranks = Ranks(key, bits)
+            return Drawn(every, ranks, ranks)
+        scored = bits.copy()
+        scored[np.searchsorted(key, error_key)] &= ~error_bits
+        some = scored > 0
+        return Drawn(every, Ranks(key, bits), Ranks(key, scored) if some.all() else Ranks(key[some], scored[some]))
+
     def repeated(self) -> tuple[Ints, Ints, Ints]:
         """(pair, index, times) of the samples that occur more than once."""
+        if (self.every.copy == 1).all():
+            return (np.zeros(0, dtype=np.int64),) * 3
         twice = np.isin(self.every.key, self.every.key[self.every.copy > 1])
         key, bits = self.every.key[twice], self.every.bits[twice]
-        if not len(key):
-            return key, key, key
         at = np.flatnonzero(np.diff(key, prepend=-1))
         times = np.add.reduceat(bitsets.bits_of(bits).astype(np.int64), at, axis=0)
         row, bit = np.nonzero(times > 1)
         return key[at][row] >> PAIR_SHIFT, (key[at][row] & _WORD_MASK) * WORD_BITS + bit, times[row, bit]
 
 
-def _ranks(every: Bitsets, errors: Bitsets | None) -> Ranks:
-    once = every.copy == 1
-    key, bits = every.key[once], every.bits[once]
-    if errors is None or not len(errors.key):
-        return Ranks(key, bits)
-    bits = bits.copy()
-    first = errors.copy == 1
-    bits[np.searchsorted(key, errors.key[first])] &= ~errors.bits[first]
-    some = bits > 0
-    return Ranks(key[some], bits[some])
-
-
-def _of_rows(block: Block, rows: slice | NDArray[np.int64]) -> Bitsets:
-    value = block.group[rows].astype(np.int64)
-    np.left_shift(value, 32, out=value)
-    np.bitwise_or(value, block.index[rows], out=value)
-    found = bitsets.of_values(value)
-    # Groups in ascending order are pairs in ascending order.
-    pair = np.searchsorted(block.groups, found.key >> PAIR_SHIFT)
-    return found._replace(key=(pair << PAIR_SHIFT) | (found.key & _WORD_MASK))
-
-
-def _sets(state: pa.Table) -> tuple[Bitsets, Bitsets]:
-    """All samples, and the ERRORs."""
-    key = (ints(state, "pair").astype(np.int64) << PAIR_SHIFT) | ints(state, "word")
-    copy, bits, error = ints(state, "copy"), ints(state, "bits"), ints(state, "error")
-    every, errors = (bitsets.add(Bitsets(key[of], copy[of], bits[of])) for of in (~error, error))
-    return every, errors
-
-
-def _state(every: Bitsets, errors: Bitsets) -> pa.Table:
-    key, copy, bits = bitsets.concat(every, errors)
-    return arrow_table(
-        {
-            "pair": (key >> PAIR_SHIFT).astype(np.int32),
-            "word": (key & _WORD_MASK).astype(np.int32),
-            "copy": copy,
-            "error": np.arange(len(key)) >= len(every.key),
-            "bits": bits,
-        },
-        schema=SampleIndices.schema,
-    )
+def _once(of: Bitsets) -> tuple[Ints, bitsets.Bits]:
+    """The set."""
+    first = of.copy == 1
+    return (of.key, of.bits) if first.all() else (of.key[first], of.bits[first])

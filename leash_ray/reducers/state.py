@@ -5,7 +5,7 @@ split of the rows into blocks, in any order, finalizes to identical numbers. No 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,15 +15,19 @@ from numpy.typing import NDArray
 from leash_ray.errors import UsageError
 from leash_ray.reducers.arrays import arrow, arrow_table
 from leash_ray.reducers.block import block_of
-from leash_ray.reducers.columns import united
+from leash_ray.reducers.columns import united, used
 from leash_ray.reducers.reducer import CODES, concat, ints
-from leash_ray.reducers.registry import ESTIMATED, REDUCERS
+from leash_ray.reducers.registry import ESTIMATED, REDUCERS, bounded
 from leash_ray.types import REQUIRED_COLUMNS
 
 if TYPE_CHECKING:
     from leash_ray.reducers.reduced import Reduced
 
 WORDS = ("policy", "problem_id", "task", "answer")
+_PAIRS = ""
+"""Where the pairs are, among the tables of reducers."""
+_COLUMN_OF = {"problem_id": "problem"}
+"""Kind of words -> the column of their numbers, where that has another name."""
 READ_COLUMNS = tuple(
     dict.fromkeys([*REQUIRED_COLUMNS, "task", *(c for name in ESTIMATED for c in REDUCERS[name].columns)])
 )
@@ -57,29 +61,34 @@ class CompletionsState:
         return self.merge(state_of_block(block, policies, tuple(self.tables)))
 
     def merge(self, *others: "CompletionsState") -> "CompletionsState":
-        """This state and others of the same reducers: associative and commutative up to the order of rows."""
+        """This state and others: associative and commutative up to the order of rows. It is of the reducers that all of
+        them are of; a state of no completions is of any."""
         states = [self, *others]
         if len(states) == 1 and self.is_canonical:
             return self
+        of = [state for state in states if len(state.pairs)]
+        names = [name for name in of[0].tables if all(name in state.tables for state in of)] if of else []
+        names = names or list(dict.fromkeys(name for state in states for name in state.tables))
         words, numbers = _united_words(states)
         pairs, pair_numbers = _united_pairs(states, numbers, len(words["problem_id"]))
         tables = {
             name: REDUCERS[name].merge(
                 concat(
                     [
-                        _renumbered(state.tables[name], {"pair": pair, "answer": of["answer"], "task": of["task"]})
+                        _renumbered(state.table(name), {**of, "pair": pair})
                         for state, of, pair in zip(states, numbers, pair_numbers, strict=True)
                     ]
                 ),
                 len(pairs),
             )
-            for name in self.tables
+            for name in names
         }
         counts: dict[str, int] = {}
         for state in states:
             for name, n in state.policies.items():
                 counts[name] = counts.get(name, 0) + n
-        return CompletionsState(words, pairs, tables, counts, is_canonical=True)
+        found = CompletionsState(words, pairs, tables, counts, is_canonical=True)
+        return found if bounded(tables) is None else found.without_unused_words()
 
     def finalize(self) -> "Reduced":
         """Per-problem numbers, sorted by key.
@@ -90,6 +99,39 @@ class CompletionsState:
         from leash_ray.reducers.reduced import reduced
 
         return reduced(self.merge())
+
+    def table(self, name: str) -> pa.Table:
+        """The state of a reducer, which may be empty where this state is."""
+        return self.tables[name] if name in self.tables else REDUCERS[name].schema.empty_table()
+
+    def only(self, reducers: Sequence[str]) -> "CompletionsState":
+        """The state of some reducers alone, of those that it has."""
+        if all(name in reducers for name in self.tables):
+            return self
+        return replace(self, tables={name: table for name, table in self.tables.items() if name in reducers})
+
+    def without_unused_words(self) -> "CompletionsState":
+        """The same without words that it does not name."""
+        words, tables = dict(self.words), {**self.tables, _PAIRS: self.pairs}
+        for kind in WORDS:
+            column = _COLUMN_OF.get(kind, kind)
+            naming = [
+                (name, table.schema.names.index(column))
+                for name, table in tables.items()
+                if column in table.schema.names
+            ]
+            codes = (
+                np.concatenate([ints(tables[name], column) for name, _ in naming]) if naming else np.zeros(0, np.int32)
+            )
+            codes, words[kind] = used(codes, words[kind])
+            start = 0
+            for name, place in naming:
+                table = tables[name]
+                own = arrow(codes[start : start + len(table)])
+                start += len(table)
+                tables[name] = table.set_column(place, table.schema.field(place), own)
+        pairs = tables.pop(_PAIRS)
+        return CompletionsState(words, pairs, tables, self.policies, self.is_canonical)
 
     @property
     def keys(self) -> pa.Table:
@@ -141,7 +183,8 @@ def state_of_block(
     if not found.n_pairs:
         return CompletionsState(**{**vars(CompletionsState.empty(reducers)), "policies": found.policies})
     tables = {one.name: one.update(found) for one in chosen}
-    return CompletionsState(found.words, found.pairs, tables, found.policies)
+    state = CompletionsState(found.words, found.pairs, tables, found.policies)
+    return state if bounded(tables) is None else state.without_unused_words()
 
 
 def _united_words(

@@ -25,6 +25,8 @@ class Rollouts:
 
     batch: TrainBatch
     groups: list[CompletionBatch]
+    verifications: list[Verification]
+    """Of each completion, group after group."""
     sums: dict[str, float]
     """Sums over this worker's completions, which add up over workers (see :func:`summarise`)."""
 
@@ -98,7 +100,7 @@ def collect(
         "rollout_s": sampled_s - started_s,
         "verify_s": verified_s - sampled_s,
     }
-    return Rollouts(batch, groups, sums)
+    return Rollouts(batch, groups, verifications, sums)
 
 
 def rewards_of(verifications: Sequence[Verification], n_groups: int, group_size: int) -> torch.Tensor:

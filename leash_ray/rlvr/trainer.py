@@ -14,13 +14,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from leash_ray.config import MonitorConfig, TrainConfig
 from leash_ray.errors import RunFailed
 from leash_ray.policy import ServedPolicy
 from leash_ray.types import Problem, SamplingParams
 from leash_ray.verify.remote import RemoteVerifier
+
+if TYPE_CHECKING:
+    from leash_ray.rlvr.turns import Turns
 
 CHECKPOINTS = "checkpoints"
 MODEL_FOLDER = "model"
@@ -45,6 +48,8 @@ class TrainJob:
     seed: int
     cpu: bool
     verifier: RemoteVerifier
+    zeta: float = 0.05
+    """1 - confidence of epsilon, of the estimates so far."""
 
 
 def fit(job: TrainJob) -> Path:
@@ -134,6 +139,8 @@ def _train_worker(loop_config: dict[str, Any]) -> None:
     import torch
 
     from leash_ray.rlvr.learner import Learner
+    from leash_ray.rlvr.turns import FOLDER, Turns
+    from leash_ray.rlvr.watched import watched
 
     job: TrainJob = loop_config["job"]
     context = ray.train.get_context()
@@ -147,27 +154,35 @@ def _train_worker(loop_config: dict[str, Any]) -> None:
     if checkpoint:
         with checkpoint.as_directory() as folder:
             start = learner.load(Path(folder))
-    with _open_monitor(job, rank, start) as log:
+    turns = Turns(job.run_path / FOLDER) if job.monitor.estimates_every_s else None
+    with watched(job, rank, start) as log:
         sync = WeightSync(job, learner, rank)
         sync(start)
         for step in range(start, job.config.steps):
-            log(train_step(job, learner, sync, step, rank), step + 1)
+            log(train_step(job, learner, sync, step, rank, turns), step + 1)
             if (step + 1) % job.config.checkpoint_every == 0 or step + 1 == job.config.steps:
                 _checkpoint(learner, step + 1, rank)
     sync.end()
 
 
-def train_step(job: TrainJob, learner: Any, sync: "WeightSync", step: int, rank: int) -> dict[str, float]:
-    """Rollouts at version ``step``, one update, weights out as version ``step + 1``; metrics of all workers."""
+def train_step(
+    job: TrainJob, learner: Any, sync: "WeightSync", step: int, rank: int, turns: "Turns | None" = None
+) -> dict[str, float]:
+    """Rollouts at version ``step``, one update, weights out as version ``step + 1``; metrics of all workers.
+
+    Args:
+        turns: keeps the rollouts.
+    """
     from leash_ray.rlvr.learner import all_sum
     from leash_ray.rlvr.rollouts import collect, prompts_of_step, share_of_worker, summarise
 
     config, started_s = job.config, time.perf_counter()
     prompts = prompts_of_step(job.problems, step, config.prompts_per_step, job.seed)
+    own = share_of_worker(prompts, rank, config.workers)
     rollouts = collect(
         job.policy.at(step, str(sync.folder(step))),
         job.verifier.verify,
-        share_of_worker(prompts, rank, config.workers),
+        own,
         group_size=config.group_size,
         params=SamplingParams(temperature=config.temperature, max_tokens=config.max_tokens),
         step=step,
@@ -175,6 +190,8 @@ def train_step(job: TrainJob, learner: Any, sync: "WeightSync", step: int, rank:
         pad_id=learner.pad_id,
     )
     collected_s = time.perf_counter()
+    if turns is not None:
+        turns.keep(own, rollouts.groups, rollouts.verifications)
     metrics = learner.update(rollouts.batch, step)
     updated_s = time.perf_counter()
     sync(step + 1)
@@ -235,28 +252,3 @@ def _checkpoint(learner: Any, step: int, rank: int) -> None:
             checkpoint=ray.train.Checkpoint.from_directory(tmp),
             checkpoint_dir_name=checkpoint_name(step),
         )
-
-
-class _open_monitor:
-    """Worker 0 logs; the others' log does nothing. Rows of steps that are about to be done again are dropped."""
-
-    def __init__(self, job: TrainJob, rank: int, start: int):
-        self._monitor = None
-        if rank == 0:
-            from leash_ray.monitor import Monitor
-
-            self._monitor = Monitor(
-                job.run_path,
-                wandb_mode=job.monitor.wandb,
-                project=job.monitor.project,
-                name=job.run_name,
-                config=job.run_config,
-            )
-            self._monitor.rewind("train", start)
-
-    def __enter__(self) -> Any:
-        return lambda metrics, step: self._monitor.log("train", metrics, step) if self._monitor else None
-
-    def __exit__(self, *_: object) -> None:
-        if self._monitor:
-            self._monitor.finish()

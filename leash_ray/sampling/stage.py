@@ -27,6 +27,7 @@ from leash_ray.types import Problem
 if TYPE_CHECKING:
     from leash_ray.monitor import Monitor
     from leash_ray.policy import ServedPolicy
+    from leash_ray.so_far import EstimatesSoFar
 
 
 def is_sampled(config: RunConfig, run: RunDir) -> bool:
@@ -179,6 +180,8 @@ class Drawing:
                     shown = open_.enter_context(RayMetrics(current.run.name, current.say))
                     if monitor.url:
                         current.say(f"watch {monitor.url}")
+                    if current.config.monitor.estimates_every_s:
+                        open_.enter_context(_estimates_so_far(current, monitor, shown))
                 self._draw(policies, served, monitor, shown)
 
     def _serve(self, policies: Sequence[str]) -> dict[str, "ServedPolicy"]:
@@ -234,6 +237,26 @@ class Drawing:
         finally:
             progress.log()
         current.say(progress.summary())
+
+
+def _estimates_so_far(current: Session, monitor: "Monitor", shown: RayMetrics) -> "EstimatesSoFar":
+    from leash_ray.so_far import EstimatesSoFar, Numbers
+
+    config = current.config
+
+    def log(found: Numbers, n: int) -> None:
+        shown.set_estimates(found)
+        monitor.log("estimates", found, step=n)
+
+    return EstimatesSoFar(
+        current.run.completions,
+        lambda found: (config.base, config.trained),
+        zeta=config.zeta,
+        confidence=config.measure.confidence,
+        log=log,
+        say=current.say,
+        every_s=config.monitor.estimates_every_s,
+    )
 
 
 def _what_is_drawn(config: RunConfig, policies: Sequence[str], n_problems: int, rounds: Rounds) -> str:

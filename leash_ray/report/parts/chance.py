@@ -54,7 +54,13 @@ def floor_line(support: Support, unit: Unit) -> str:
         return ""
     text = f"against itself at k = {fmt.count(k)}: {', '.join(each)}"
     here = at_k(unit, int(k))
-    return text + (f"; measured E {fmt.decimal(here.get('E'))}, S {fmt.decimal(here.get('S'))}" if here else "")
+    text += f"; measured E {fmt.decimal(here.get('E'))}, S {fmt.decimal(here.get('S'))}" if here else ""
+    halves = [
+        f"{fmt.visible(name_of(support, role))} E {fmt.decimal(of.get('E'))}, S {fmt.decimal(of.get('S'))}"
+        for role in ROLES
+        if (of := branch(floor, "halves", role))
+    ]
+    return text + (f"; odd samples against even ones: {'; '.join(halves)}" if halves else "")
 
 
 def at_k(unit: Unit, k: int) -> dict[str, float | None]:
