@@ -41,7 +41,7 @@ def threads(folder: Path) -> dict[str, Any]:
 
 
 def on_ray(folder: Path) -> dict[str, Any]:
-    """This project, from rows, by Ray Data on a local Ray."""
+    """This project, from rows, on a local Ray."""
     from leash_ray.cluster import connect
 
     started = time.perf_counter()
@@ -55,14 +55,13 @@ def _start_workers() -> None:
     """A process on every core, with its imports: a part of Ray's start."""
     import ray
 
-    def wait(batch: Any) -> Any:
+    @ray.remote
+    def wait() -> None:
         import leash_ray.reduce.engine  # noqa: F401
 
         time.sleep(0.5)
-        return batch
 
-    data = ray.data.range(64, override_num_blocks=int(2 * ray.cluster_resources()["CPU"]))
-    data.map_batches(wait, batch_size=None).materialize()
+    ray.get([wait.remote() for _ in range(int(ray.cluster_resources()["CPU"]))])
 
 
 def states(folder: Path) -> dict[str, Any]:

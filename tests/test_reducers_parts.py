@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from leash_ray.errors import UsageError
 from leash_ray.reduce import Reading, engine, reduced_parts
+from leash_ray.reduce.dataset import state_of_dataset
 from leash_ray.reducers import Reduced, block
 from leash_ray.reducers.accumulator import Accumulator
 from leash_ray.reducers.parts import cut, from_bytes, to_bytes
@@ -109,24 +111,35 @@ def test_no_state_and_no_rows() -> None:
         assert [len(part.pairs) for part in states.parts()] == [0]
 
 
-@pytest.mark.parametrize("is_cut", [False, True, "large"])
+@pytest.mark.parametrize("is_cut", [False, True])
 def test_ray_exchanges_states_of_many_pieces(
     tables: list[pa.Table],
     expected: Reduced,
-    is_cut: bool | str,
+    is_cut: bool,
     tmp_path: Path,
     ray_session: object,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """If ``large``, Ray Data makes several blocks of what a task returns."""
-    from ray.data import DataContext
-
-    if is_cut == "large":
-        monkeypatch.setattr(DataContext.get_current(), "target_max_block_size", 1000)
     for i, table in enumerate(tables):
         pq.write_table(table, tmp_path / f"{i}.parquet", row_group_size=400)
     monkeypatch.setattr(engine, "_WHOLE_BYTES", -1 if is_cut else 1 << 30)
     monkeypatch.setattr("leash_ray.reduce.read._PACKED_FILES", 1)
     parts = list(reduced_parts([tmp_path], Reading(), parallel=True))
-    assert (len(parts) > 1) == bool(is_cut)
+    assert (len(parts) > 1) == is_cut
     assert differences(joined(parts), expected) == []
+
+
+def test_a_data_set_of_ray_is_reduced_where_it_is(
+    tables: list[pa.Table], expected: Reduced, ray_session: object
+) -> None:
+    import ray.data
+
+    plain = [pa.table({n: _plain(t.column(n)) for n in t.schema.names}) for t in tables]
+    assert differences(state_of_dataset(ray.data.from_arrow(plain)).finalize(), expected) == []
+    with pytest.raises(UsageError, match="missing column verdict"):
+        state_of_dataset(ray.data.from_arrow([t.drop_columns(["verdict"]) for t in plain]))
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Ray Data refuses dictionaries that differ between blocks."""
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column

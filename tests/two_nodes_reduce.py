@@ -17,9 +17,8 @@ from typing import Any
 import psutil
 import ray
 from ray.cluster_utils import Cluster
-from ray.data.dataset import MaterializedDataset
 
-from leash_ray.reduce import Reading, reduced_parts
+from leash_ray.reduce import Reading, engine, reduced_parts
 from leash_ray.reducers.reduced import Reduced, differences, joined
 
 _MARK = "LEASH_TWO_NODES"
@@ -38,17 +37,17 @@ def main(folder: str) -> dict[str, Any]:
     ray.init(address=cluster.address, log_to_driver=False)
     exchanged: list[int] = []
     n_killed: list[int] = []
-    blocks_of = MaterializedDataset.to_arrow_refs
+    is_whole = engine._is_whole
 
-    def counted(data: MaterializedDataset) -> Any:
-        exchanged.append(data.size_bytes())
-        return blocks_of(data)
+    def counted(told: Any) -> bool:
+        exchanged.append(told.n_bytes)
+        return is_whole(told)
 
     def kill_worker() -> None:
         until = time.monotonic() + 30
         while not n_killed and time.monotonic() < until:
             for process in psutil.process_iter(["cmdline"]):
-                if "MapBatches(_partial)" in " ".join(process.info["cmdline"] or ()):
+                if "ray::_partial" in " ".join(process.info["cmdline"] or ()):
                     with contextlib.suppress(psutil.Error):
                         if process.environ().get(_MARK) == mark:
                             process.kill()
@@ -59,8 +58,9 @@ def main(folder: str) -> dict[str, Any]:
         started = time.perf_counter()
         return differences(reduced(folder, parallel=True), expected), time.perf_counter() - started
 
-    MaterializedDataset.to_arrow_refs = counted
+    engine._is_whole = counted
     both, first_s = timed()
+    exchanged_bytes = sum(exchanged)
     _, again_s = timed()
     killer = threading.Thread(target=kill_worker)
     killer.start()
@@ -79,7 +79,7 @@ def main(folder: str) -> dict[str, Any]:
         "differences": both,
         "seconds": first_s,
         "seconds_again": again_s,
-        "exchanged_bytes": exchanged[0],
+        "exchanged_bytes": exchanged_bytes,
         "rows_bytes": sum(f.stat().st_size for f in Path(folder).glob("*.parquet")),
         "workers_killed": n_killed,
         "differences_after_a_worker_was_killed": without_worker,
