@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from leash_ray.reducers import bitsets
@@ -63,3 +63,18 @@ def test_ranks(of: set[tuple[int, int]], pair: int, index: int) -> None:
     assert ranks.before(np.array([pair]), np.array([index])).tolist() == [before]
     for p, n in enumerate(ranks.from_zero(5).tolist()):
         assert all((p, i) in of for i in range(n)) and (p, n) not in of
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 200)), max_size=6))
+@example([(0, 0, 128), (1, 0, 64), (1, 1, 64)])  # full words; a gap of one word
+@example([(2, 1, 64)])  # nothing at 0
+def test_ranks_of_whole_words(spans: list[tuple[int, int, int]]) -> None:
+    """Runs of samples that begin with a word, as (pair, word, length)."""
+    of = {(pair, 64 * word + i) for pair, word, n in spans for i in range(n)}
+    sets = bitsets.of_values(values(sorted(of)))
+    ranks = Ranks(sets.key, sets.bits)
+    odd, from_zero = ranks.odd(5).tolist(), ranks.from_zero(5).tolist()
+    for p in range(5):
+        assert odd[p] == sum(pair == p and i % 2 for pair, i in of)
+        assert from_zero[p] == next(i for i in range(1000) if (p, i) not in of)

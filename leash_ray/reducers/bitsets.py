@@ -153,25 +153,31 @@ class Ranks:
 
     def odd(self, n_pairs: int) -> Ints:
         """Elements of each pair that are odd, [n_pairs]."""
-        found = np.zeros(n_pairs, dtype=np.int64)
-        np.add.at(found, self._key >> PAIR_SHIFT, np.bitwise_count(self._bits & _ODD))
-        return found
+        total = np.zeros(len(self._key) + 1, dtype=np.int64)
+        np.cumsum(np.bitwise_count(self._bits & _ODD), out=total[1:])
+        return np.diff(total[self._starts(n_pairs)])
 
     def from_zero(self, n_pairs: int) -> Ints:
         """The largest m such that 0 .. m-1 are all in the pair's set, [n_pairs]."""
-        pair = self._key >> PAIR_SHIFT
-        start = np.searchsorted(self._key, np.arange(n_pairs + 1, dtype=np.int64) << PAIR_SHIFT)
-        place = np.arange(len(pair)) - start[pair]
-        whole = ((self._key & _WORD_MASK) == place) & (self._bits == _ALL)
-        # The first row of each pair that is not whole ends what is there from 0.
-        ends = np.append(np.where(whole, len(pair), np.arange(len(pair))), len(pair))
-        end = np.minimum(np.minimum.accumulate(ends[::-1])[::-1][start[:-1]], start[1:])
-        found = (end - start[:-1]) * WORD_BITS
+        start = self._starts(n_pairs)
+        # The first row of a pair that is not full, or comes after a gap, ends what is there from 0.
+        ends = self._bits != _ALL
+        ends[1:] |= self._key[1:] != self._key[:-1] + 1
+        first = start[:-1][start[:-1] < start[1:]]
+        ends[first] = (self._bits[first] != _ALL) | ((self._key[first] & _WORD_MASK) != 0)
+        rows = np.append(np.flatnonzero(ends), len(self._key))
+        end = np.minimum(rows[np.searchsorted(rows, start[:-1])], start[1:])
+        n_full = end - start[:-1]
+        found = n_full * WORD_BITS
         more = end < start[1:]
         at = end[more]
         ones = _trailing_ones(self._bits[at])
-        found[more] += np.where((self._key[at] & _WORD_MASK) == place[at], ones, 0)
+        found[more] += np.where((self._key[at] & _WORD_MASK) == n_full[more], ones, 0)
         return found
+
+    def _starts(self, n_pairs: int) -> Ints:
+        """The first row of each pair, and the end, [n_pairs + 1]."""
+        return np.searchsorted(self._key, np.arange(n_pairs + 1, dtype=np.int64) << PAIR_SHIFT)
 
 
 def _trailing_ones(bits: Bits) -> Ints:
