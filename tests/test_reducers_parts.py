@@ -129,6 +129,26 @@ def test_ray_exchanges_states_of_many_pieces(
     assert differences(joined(parts), expected) == []
 
 
+def test_a_problem_with_half_of_all_rows_is_spread_by_rows(
+    tables: list[pa.Table], tmp_path: Path, ray_session: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tasks take rows, whosever they are, and hand over a state that is no larger for it."""
+    n = sum(map(len, tables))
+    large = completions(9, n, n_problems=1)
+    place = large.schema.get_field_index("problem_id")
+    large = large.set_column(place, large.schema.field(place), pa.array(["large"] * n, large.schema.types[place]))
+    rows = pa.concat_tables([*tables, large])
+    slices = [rows.slice(start, 3000) for start in range(0, 2 * n, 3000)]
+    sizes = [state_of_block(one).nbytes for one in slices]
+    assert max(sizes[n // 3000 :]) < min(sizes[: n // 3000])
+    for i, one in enumerate(slices):
+        pq.write_table(one, tmp_path / f"{i:02}.parquet")
+    monkeypatch.setattr("leash_ray.reduce.read._PACKED_FILES", 1)  # ten pieces
+    monkeypatch.setattr(engine, "_WHOLE_BYTES", -1)
+    parts = list(reduced_parts([tmp_path], Reading(), parallel=True))
+    assert differences(joined(parts), state_of_block(rows).finalize()) == []
+
+
 def test_a_data_set_of_ray_is_reduced_where_it_is(
     tables: list[pa.Table], expected: Reduced, ray_session: object
 ) -> None:
