@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -81,12 +81,14 @@ def on_ray(pieces: Sequence[Piece], reading: Reading) -> Iterator[CompletionsSta
             small.add(state_of_piece(pieces[0], reading))  # a mistake is told before Ray starts
             pieces = pieces[1:]
             connect()
-        n_tasks = _n_tasks(len(pieces), int(ray.cluster_resources().get("CPU", 1)))
+        cpus = int(ray.cluster_resources().get("CPU", 1))
+        n_tasks = _n_tasks(len(pieces), cpus)
         # Neighbours to one task: samplers write a problem's samples near each other, so few tasks meet it.
         bounds = [len(pieces) * i // n_tasks for i in range(n_tasks + 1)]
         task, given = ray.remote(_partial).options(num_returns=2), ray.put((reading, _WHOLE_BYTES // n_tasks))
         running = dict(task.remote(list(pieces[a:b]), given)[::-1] for a, b in pairwise(bounds))
-        large = []
+        split, merge = ray.remote(_split).options(num_returns=N_PARTS), ray.remote(_merged)
+        columns = []  # of each large state its parts
         try:
             while running:
                 (told,), _ = ray.wait(list(running))
@@ -94,22 +96,22 @@ def on_ray(pieces: Sequence[Piece], reading: Reading) -> Iterator[CompletionsSta
                 if _is_whole(ray.get(told)):
                     small.add(_state(*ray.get(rows)))
                 else:
-                    large.append(rows)
+                    columns.append(split.remote(rows))
         finally:
             for told in running:
                 ray.cancel(told)
-        if not large:
+        if not columns:
             yield from small.parts(n_threads())
             return
-        split, merge = ray.remote(_split).options(num_returns=N_PARTS), ray.remote(_merged)
-        columns = [split.remote(rows) for rows in large]
-        merged = [merge.remote(*parts) for parts in zip(*columns, strict=True)]
-        del large, columns
+        parts = deque(map(list, zip(*columns, strict=True)))
         own = cut(CompletionsState.empty().merge(*small.parts()), N_PARTS)
+        # Few at a time, since what is merged is in memory beside what is still to be merged.
+        ahead: deque[Any] = deque()
+        del columns, rows
         for i in range(N_PARTS):
-            state = _state(ray.get(merged[i]))
-            merged[i] = None
-            yield own[i].merge(state)
+            while parts and len(ahead) <= cpus:
+                ahead.append(merge.remote(*parts.popleft()))
+            yield own[i].merge(_state(ray.get(ahead.popleft())))
 
 
 def _n_tasks(n_pieces: int, cpus: int) -> int:
@@ -151,12 +153,15 @@ def _partial(pieces: Sequence[Piece], given: tuple[Reading, int]) -> tuple[list[
                 states.add(state_of_piece(piece, reading))
         except UsageError as e:
             return [_Sent(error=str(e))], _Told(True, 0)
-        found = list(states.parts())
-    if len(found) == 1 and found[0].nbytes > whole_bytes:
-        found = cut(found[0], N_PARTS)
-    is_whole = len(found) == 1
-    sent = [_Sent(to_bytes(state, compression="zstd" if is_whole else "lz4")) for state in found]
-    return sent, _Told(is_whole, sum(len(one.state) for one in sent))
+        if states.is_cut:
+            return _sent(states.parts(), "lz4")
+        (whole,) = states.parts()
+    return _sent(cut(whole, N_PARTS), "lz4") if whole.nbytes > whole_bytes else _sent([whole], "zstd")
+
+
+def _sent(states: Iterable[CompletionsState], compression: str) -> tuple[list[_Sent], _Told]:
+    sent = [_Sent(to_bytes(state, compression=compression)) for state in states]
+    return sent, _Told(len(sent) == 1, sum(len(one.state) for one in sent))
 
 
 def _split(parts: list[_Sent]) -> list[_Sent]:
