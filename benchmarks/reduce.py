@@ -22,18 +22,19 @@ import sys
 import tempfile
 import threading
 import time
-from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+from _machine import versions
 from reduce_data import Table, folder_of
 from reduce_sides import SIDES
 
 SHOWN = ("threads", "ray", "states", "duckdb", "polars", "stock")
 STOCK_ROWS = 10_000_000
+PACKAGES = ("duckdb", "polars", "pyarrow", "ray", "numpy")
 """More takes Ray Data's own groupby too long."""
 
 
@@ -151,7 +152,12 @@ def main() -> None:
             shutil.rmtree(folder)
     print(
         json.dumps(
-            {**_summary(results), "tables": results, "cores": len(os.sched_getaffinity(0)), "versions": _versions()}
+            {
+                **_summary(results),
+                "tables": results,
+                "cores": len(os.sched_getaffinity(0)),
+                "versions": versions(*PACKAGES),
+            }
         )
     )
 
@@ -182,16 +188,6 @@ def _summary(results: list[dict[str, Any]]) -> dict[str, Any]:
         for kind in sorted(kinds)
     }
     return {**{k: None if math.isnan(v) else round(v, 3) for k, v in found.items()}, "exponent": fits}
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in ("duckdb", "polars", "pyarrow", "ray", "numpy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "none"
-    return found
 
 
 if __name__ == "__main__":
