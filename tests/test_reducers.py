@@ -37,9 +37,9 @@ ROWS: list[Row] = [
 ]
 
 
-def table(rows: list[Row], drop: tuple[str, ...] = ()) -> pa.Table:
-    columns = {c: [row[i] for row in rows] for i, c in enumerate(TYPES)}
-    return pa.table({c: pa.array(v, TYPES[c]) for c, v in columns.items() if c not in drop})
+def table(rows: list[Row], drop: tuple[str, ...] = (), types: dict[str, pa.DataType] = TYPES) -> pa.Table:
+    columns = {c: [row[i] for row in rows] for i, c in enumerate(types)}
+    return pa.table({c: pa.array(v, types[c]) for c, v in columns.items() if c not in drop})
 
 
 def row_of(reduced: Reduced, policy: str, problem: str) -> dict[str, Any]:

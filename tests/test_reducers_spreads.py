@@ -9,8 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import test_reducers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_reducers import Row
 
 from leash_ray.measure.measuring import Measuring
 from leash_ray.measure.settings import MeasureConfig
@@ -24,17 +26,7 @@ from leash_ray.reducers.reduced import joined
 from leash_ray.reducers.registry import KEPT
 from leash_ray.reducers.spreads import Spreads
 
-TYPES = {
-    "policy": pa.string(),
-    "task": pa.string(),
-    "problem_id": pa.string(),
-    "sample_index": pa.int32(),
-    "verdict": pa.string(),
-    "n_tokens": pa.int32(),
-    "logprob_sum": pa.float32(),
-    "entropy_sum": pa.float32(),
-}
-Row = tuple[Any, ...]
+TYPES = {name: of for name, of in test_reducers.TYPES.items() if name != "answer"} | {"entropy_sum": pa.float32()}
 ROWS: list[Row] = [
     ("base", "t", "p", 0, "CORRECT", 2, -1.0, 4.0),
     ("base", "t", "p", 1, "CORRECT", 4, -3.0, 2.0),
@@ -46,8 +38,7 @@ ROWS: list[Row] = [
 
 
 def table(rows: list[Row], drop: tuple[str, ...] = ()) -> pa.Table:
-    columns = {c: [row[i] for row in rows] for i, c in enumerate(TYPES)}
-    return pa.table({c: pa.array(v, TYPES[c]) for c, v in columns.items() if c not in drop})
+    return test_reducers.table(rows, drop, TYPES)
 
 
 def state(of: pa.Table) -> CompletionsState:

@@ -7,7 +7,8 @@ sample looks at the rows again.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,9 @@ from leash_ray.errors import UsageError
 from leash_ray.reducers.arrays import arrow, arrow_table, numpy
 from leash_ray.reducers.columns import Coded, coded, coded_without_null, numbers, used
 from leash_ray.types import Verdict
+
+if TYPE_CHECKING:
+    from leash_ray.reducers.labels import Labels
 
 VERDICTS: Final = tuple(v.value for v in Verdict)
 CODE: Final = {v: i for i, v in enumerate(VERDICTS)}
@@ -47,7 +51,7 @@ class Cells:
     """Of the reducers' measures."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Block:
     """One block. Codes are its own: the words that they stand for are in ``words``."""
 
@@ -70,6 +74,13 @@ class Block:
     """Rows of every policy, also of those that were not asked for."""
     table: pa.Table
     """The rows themselves."""
+
+    @cached_property
+    def labels(self) -> "Labels":
+        """The groups of policy and task, which several reducers need."""
+        from leash_ray.reducers.labels import labels_of
+
+        return labels_of(self)
 
     @property
     def n_pairs(self) -> int:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from leash_ray.reducers.arrays import arrow_table, numpy
 from leash_ray.reducers.block import MAX_INDEX, VERDICTS, Block, Ints
 from leash_ray.reducers.columns import numbers
-from leash_ray.reducers.labels import FIELDS, labels_of
+from leash_ray.reducers.labels import FIELDS
 from leash_ray.reducers.reducer import ints
 
 
@@ -29,7 +29,7 @@ class Lengths:
         lengths = numbers(block.table, "n_tokens", pa.int64())
         if lengths is None:
             return self.schema.empty_table()
-        labels = labels_of(block)
+        labels = block.labels
         n_tokens = numpy(lengths)
         kind = labels.row.astype(np.int64) * len(VERDICTS) + block.verdict
         is_length = (n_tokens >= 0) & (n_tokens <= MAX_INDEX)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from leash_ray.reducers.arrays import numpy
 from leash_ray.reducers.block import Block, Ints
 from leash_ray.reducers.columns import numbers
-from leash_ray.reducers.labels import FIELDS, labels_of
+from leash_ray.reducers.labels import FIELDS
 from leash_ray.reducers.reducer import ints
 
 K: Final = 400
@@ -49,7 +49,7 @@ class TokenQuantiles:
         known = [(i, values) for i, values in enumerate(_values_of(block.table)) if values is not None]
         if not known:
             return self.schema.empty_table()
-        labels = labels_of(block)
+        labels = block.labels
         groups = _places_of(labels.row, len(labels.pair))
         for measure, values in known:
             for g, places in enumerate(groups):
