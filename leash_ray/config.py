@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from leash_ray.errors import UsageError
 from leash_ray.measure.settings import MeasureConfig
 from leash_ray.prompting.settings import PromptingConfig
+from leash_ray.rlvr.settings import TrainConfig as TrainConfig
 from leash_ray.sampling.settings import BudgetConfig as BudgetConfig
 from leash_ray.sampling.settings import SamplingConfig
 from leash_ray.section import NAME, NonNegative, Number, Positive, PositiveInt, Section
@@ -62,52 +63,6 @@ class PolicyConfig(Section):
     def most_replicas(self) -> int:
         """Replicas that there may be at a time."""
         return self.autoscaling.max_replicas if self.autoscaling else self.replicas
-
-
-class TrainConfig(Section):
-    """GRPO with DeepSpeed on Ray Train workers."""
-
-    task: TaskSpec
-    steps: PositiveInt = 100
-    prompts_per_step: PositiveInt = 32
-    group_size: int = Field(16, ge=2)
-    """Completions a prompt; a group is never split over workers."""
-    temperature: Positive = 1.0
-    max_tokens: PositiveInt = 32
-    lr: Positive = 3e-4
-    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup_steps: int = Field(0, ge=0)
-    weight_decay: NonNegative = 0.0
-    epochs: PositiveInt = 1
-    """Passes over each step's completions, one optimizer step each."""
-    track_kl: bool = True
-    """Measure KL to the reference even where kl_coef is 0 (one more forward pass)."""
-    clip_low: Positive = 0.2
-    clip_high: Positive = 0.2
-    kl_coef: NonNegative = 0.0
-    """Weight of KL(policy ‖ reference) in the loss."""
-    grad_clip: Positive = 1.0
-    zero_stage: int = Field(0, ge=0, le=3)
-    workers: PositiveInt = 1
-    cpus_per_worker: Positive = 0.5
-    gpus_per_worker: Positive = 1.0
-    """On GPU clusters."""
-    micro_batch: PositiveInt = 256
-    """Completions in one forward and backward pass of one worker."""
-    bf16: bool = False
-    gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass: less memory, about a third more time."""
-    checkpoint_every: PositiveInt = 50
-    keep_checkpoints: PositiveInt = 2
-
-    @model_validator(mode="after")
-    def _whole_groups(self) -> "TrainConfig":
-        if self.prompts_per_step % self.workers:
-            raise ValueError(
-                f"prompts_per_step ({self.prompts_per_step}) must be a multiple of workers ({self.workers}), "
-                "so that every worker trains on whole groups"
-            )
-        return self
 
 
 class MonitorConfig(Section):

@@ -67,8 +67,10 @@ def train(current: Session) -> Path:
     models = models_of(config)
     problems = training_prompts(config, run)
     policy = current.serve({config.trained: models[config.trained]}, training=True)[config.trained]
-    policy.check_prompts(problems, config.train.max_tokens)
-    current.say(f"training {config.trained}: {config.train.steps} steps of GRPO on {len(problems)} problems")
+    policy.check_prompts(problems, config.train.most_tokens)
+    current.say(
+        f"training {config.trained}: {config.train.steps} steps of {config.train.recipe} on {len(problems)} problems"
+    )
     started_s = time.monotonic()
     with follow_training(run.metrics_jsonl, config.train.steps, current.say):
         model = fit(

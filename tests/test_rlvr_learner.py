@@ -41,7 +41,7 @@ TASK_TIMEOUT_S = 240.0
 
 
 def config_of(workers: int = 1, **settings: Any) -> TrainConfig:
-    plain = {"steps": 4, "lr": LR, "micro_batch": 3, "kl_coef": 0.1, "clip_high": 0.3}
+    plain = {"steps": 4, "lr": LR, "micro_tokens": 60, "kl": {"coef": 0.1}, "loss": {"clip_high": 0.3}}
     return TrainConfig(
         task=ReasoningGymSpec(dataset="countdown"),
         prompts_per_step=GROUPS, group_size=N, workers=workers, **{**plain, **settings},
@@ -103,7 +103,7 @@ def plain_pytorch(steps: int, **settings: Any) -> tuple[list[dict[str, float]], 
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
 
     def logprobs(model: Any, prompt: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-        logits_TV = model(torch.cat([prompt, ids])[None]).logits[0] / config.temperature
+        logits_TV = model(torch.cat([prompt, ids])[None]).logits[0] / config.temperature_at(0)
         logp_TV = logits_TV.log_softmax(-1)
         return torch.stack([logp_TV[len(prompt) + t - 1, ids[t]] for t in range(len(ids))])
 
@@ -126,9 +126,9 @@ def plain_pytorch(steps: int, **settings: Any) -> tuple[list[dict[str, float]], 
         for prompt, ids, old, ref, advantage in rows:
             logp = logprobs(network, prompt, ids)
             ratio = (logp - old).exp()
-            clipped = ratio.clamp(1 - config.clip_low, 1 + config.clip_high)
+            clipped = ratio.clamp(1 - config.loss.clip_low, 1 + config.loss.clip_high)
             k3 = (ref - logp).exp() - 1 - (ref - logp)
-            loss = loss - torch.minimum(ratio * advantage, clipped * advantage).sum() + config.kl_coef * k3.sum()
+            loss = loss - torch.minimum(ratio * advantage, clipped * advantage).sum() + config.kl.coef * k3.sum()
             kl += k3.sum().item()
         optimizer.zero_grad()
         (loss / n_tokens).backward()
@@ -144,8 +144,9 @@ def plain_pytorch(steps: int, **settings: Any) -> tuple[list[dict[str, float]], 
 def batch_of(learner: Learner, groups: Groups, scale: float = 1.0) -> TrainBatch:
     """This worker's share of the groups, sampled by a policy that is a little off the learner's."""
     mine = share_of_worker(range(GROUPS), dist.get_rank(), dist.get_world_size())  # type: ignore[arg-type]
-    batch = collate([groups[g] for g in mine], advantages()[mine] * scale, learner.pad_id)
-    return replace(batch, old_logp_BT=batch.old_logp_BT + learner.logprobs(batch))
+    batch = collate([groups[g] for g in mine], learner.pad_id, [learner.config.temperature_at(0)] * len(mine))
+    batch = replace(batch, advantages_B=(advantages()[mine] * scale).flatten())
+    return replace(batch, sampler_logp_BT=batch.sampler_logp_BT + learner.logprobs(batch))
 
 
 def weights_of(learner: Learner, folder: Path) -> Weights:
@@ -183,7 +184,7 @@ def train_with_a_break(groups: Groups, folder: Path, stage: int) -> dict[str, An
             shutil.copytree(folder / f"rank{rank}", merged, dirs_exist_ok=True)
     dist.barrier()
     resumed = Learner(MODEL, config, cpu=True, seed=1)
-    assert resumed.load(merged) == 2
+    assert resumed.load(merged) == (2, {})
     again = [resumed.update(batch, step) for step in (2, 3)]
     logp_BT = resumed.logprobs(batch)
     resumed_weights = weights_of(resumed, folder / "resumed")
@@ -313,13 +314,13 @@ def test_two_steps_are_those_of_plain_pytorch(
 
 
 @pytest.mark.parametrize(
-    ("n_workers", "stage", "micro_batch"), [(1, 0, 1), (1, 2, 16), (2, 0, 8), (2, 2, 5), (1, 3, 100)]
+    ("n_workers", "stage", "tokens"), [(1, 0, 1), (1, 2, 400), (2, 0, 150), (2, 2, 90), (1, 3, 10_000)]
 )
 def test_micro_batches_do_not_change_the_update(
-    n_workers: int, stage: int, micro_batch: int, teams: dict[int, Workers], start: Weights, tmp_path: Path
+    n_workers: int, stage: int, tokens: int, teams: dict[int, Workers], start: Weights, tmp_path: Path
 ) -> None:
     (expected,), weights = plain_pytorch(1)
-    results = teams[n_workers].run(train, groups(), tmp_path, 1, zero_stage=stage, micro_batch=micro_batch)
+    results = teams[n_workers].run(train, groups(), tmp_path, 1, zero_stage=stage, micro_tokens=tokens)
     (got,), got_weights = results[0]
     assert {key: got[key] for key in expected} == pytest.approx(expected, rel=1e-3)
     assert_same_update(got_weights, weights, start)
@@ -351,7 +352,7 @@ def test_epochs_are_optimizer_steps(stage: int, teams: dict[int, Workers], start
 def test_without_advantages_nothing_changes(
     stage: int, teams: dict[int, Workers], start: Weights, tmp_path: Path
 ) -> None:
-    metrics, weights = teams[2].run(train, groups(), tmp_path, 2, scale=0.0, zero_stage=stage, kl_coef=0.0)[0]
+    metrics, weights = teams[2].run(train, groups(), tmp_path, 2, scale=0.0, zero_stage=stage, kl={"coef": 0.0})[0]
     assert all(torch.equal(weight, start[name]) for name, weight in weights.items())
     assert [(m["loss"], m["grad_norm"]) for m in metrics] == [(0.0, 0.0)] * 2
     assert metrics[0]["kl"] == pytest.approx(0.0, abs=1e-6)  # measured all the same
@@ -360,7 +361,7 @@ def test_without_advantages_nothing_changes(
 
 
 def test_without_a_reference_kl_is_not_measured(teams: dict[int, Workers], tmp_path: Path) -> None:
-    metrics, _ = teams[1].run(train, groups(), tmp_path, 1, kl_coef=0.0, track_kl=False)[0]
+    metrics, _ = teams[1].run(train, groups(), tmp_path, 1, kl={"track": False})[0]
     assert np.isnan(metrics[0]["kl"]) and np.isfinite(metrics[0]["loss"])
 
 

@@ -1,22 +1,27 @@
-"""The learner: one model under a DeepSpeed engine, updated by GRPO. Needs torch.distributed; knows no Ray."""
+"""The learner: one model under a DeepSpeed engine. Needs torch.distributed; knows no Ray, no rewards, no groups."""
 
 import json
-import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from leash_ray.config import TrainConfig
+from leash_ray.rlvr import network
 from leash_ray.rlvr.batch import TrainBatch
-from leash_ray.rlvr.losses import LossSums, clipped_token_loss, token_logprobs_and_entropy
+from leash_ray.rlvr.collectives import all_max, all_sum
+from leash_ray.rlvr.entropy_bonus import EntropyBonus
+from leash_ray.rlvr.kl import kl_estimate
+from leash_ray.rlvr.losses import row_scales, shaped_token_loss, token_logprobs_and_entropy, token_loss
+from leash_ray.rlvr.mismatch import importance_weights
 from leash_ray.rlvr.schedule import learning_rate
+from leash_ray.rlvr.settings import TrainConfig
 
 ENGINE_TAG = "engine"
+REFERENCE = "reference"
 
 
 class Learner:
@@ -24,7 +29,7 @@ class Learner:
 
     Args:
         model: Hugging Face folder or hub name to start from; it is also the reference policy, also when the
-            weights come from a checkpoint afterwards.
+            weights come from a checkpoint afterwards (unless the checkpoint has a reference of its own).
         config: the ``train`` section.
         cpu: train on CPU (gloo) rather than CUDA (NCCL).
         seed: for everything that torch draws (dropout, if a model has any).
@@ -33,37 +38,39 @@ class Learner:
     def __init__(self, model: str, config: TrainConfig, cpu: bool, seed: int):
         os.environ["DS_ACCELERATOR"] = "cpu" if cpu else "cuda"
         import deepspeed
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoTokenizer
 
         torch.manual_seed(seed)
         self.config = config
         self.device = torch.device("cpu" if cpu else f"cuda:{torch.cuda.current_device()}")
-        dtype = torch.bfloat16 if config.bf16 else torch.float32
         self.tokenizer = AutoTokenizer.from_pretrained(model)
         self.pad_id = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
-        network = AutoModelForCausalLM.from_pretrained(model, dtype=dtype)
-        if config.gradient_checkpointing:
-            network.gradient_checkpointing_enable()
-        self.reference = None
-        if config.kl_coef or config.track_kl:
-            self.reference = AutoModelForCausalLM.from_pretrained(model, dtype=dtype).to(self.device).eval()
-            self.reference.requires_grad_(False)
+        self.reference = network.load_reference(model, config, self.device) if config.kl.needed else None
+        self.kl_coef = config.kl.coef
+        """Weight of the KL term of the next step; who watches training may raise it."""
+        self.entropy_bonus = EntropyBonus(config.loss)
+        self._reference_step = 0
         if cpu:
             # Only speeds up inference all-reduces, and takes a compiler and most of a minute to build.
             deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        completions = config.prompts_per_step // config.workers * config.group_size
-        self._micro_batches = math.ceil(completions / config.micro_batch)
+        self._start_engine(model)
+
+    def _start_engine(self, model: str | Path) -> None:
+        import deepspeed
+
+        trained = network.load_network(model, self.config)
         self.engine, *_ = deepspeed.initialize(
-            model=network,
-            model_parameters=[p for p in network.parameters() if p.requires_grad],
-            config=deepspeed_config(config, self._micro_batches, cpu),
+            model=trained,
+            model_parameters=[p for p in trained.parameters() if p.requires_grad],
+            config=network.deepspeed_config(self.config),
         )
 
     def update(self, batch: TrainBatch, step: int) -> dict[str, float]:
-        """``config.epochs`` optimizer steps on this worker's rows; the loss is averaged over all workers' tokens.
+        """``config.epochs`` passes of ``config.minibatches`` optimizer steps each over this worker's rows.
 
-        Returns metrics that are already summed over workers (loss, entropy_nats, kl_nats, clip fractions,
-        gradient norm, and the sampler–trainer gap of the first pass).
+        The loss of an optimizer step is averaged over all workers' tokens. Every worker must call this at the same
+        time. Returns metrics over all workers, in the field's names: means over tokens, of the first pass where that
+        says more (entropy, the sampler–trainer gap) and else of the last optimizer step.
         """
         config = self.config
         lr = learning_rate(
@@ -71,38 +78,65 @@ class Learner:
         )
         for group in self.engine.optimizer.param_groups:
             group["lr"] = lr
-        completions = config.prompts_per_step // config.workers * config.group_size
-        # DeepSpeed counts micro-batches to know when to step: with other rows than planned it would wait for more.
-        assert len(batch.ids_BT) == completions, f"{len(batch.ids_BT)} completions, not {completions}"
-        n_tokens = all_sum([batch.n_tokens])[0]
+        old_logp_BT = self._proximal(batch)
+        max_tokens = config.max_tokens_at(step)
         metrics: dict[str, float] = {}
+        first: dict[str, float] = {}
         for epoch in range(config.epochs):
-            sums = [0.0] * 5
-            gap = grad_norm = 0.0
-            for micro in batch.micro_batches(config.micro_batch):
-                loss, entropy_nats, max_gap = self._loss(micro)
-                # DeepSpeed divides by the micro-batch count and averages over workers; undo both, so that
-                # what remains is the mean over every token of the step.
-                scale = self._micro_batches * dist.get_world_size() / max(1.0, n_tokens)
-                self.engine.backward(loss.loss * scale)
-                if self.engine.is_gradient_accumulation_boundary():
-                    grad_norm = self._plain_grad_norm()
-                self.engine.step()
-                values = (loss.loss.item(), entropy_nats, loss.kl_nats, loss.n_clipped_low, loss.n_clipped_high)
-                sums = [a + b for a, b in zip(sums, values, strict=True)]
-                gap = max(gap, max_gap)
-            totals = [s / max(1.0, n_tokens) for s in all_sum(sums)]
-            metrics |= {
-                "loss": totals[0],
-                "kl": totals[2],
-                "clip_fraction_low": totals[3],
-                "clip_fraction_high": totals[4],
-                "clip_fraction": totals[3] + totals[4],
-                "grad_norm": float(self.engine.get_global_grad_norm() or grad_norm),
-            }
-            if epoch == 0:
-                metrics |= {"entropy": totals[1], "logprob_gap_max": _all_max(gap)}
-        return {**metrics, "lr": lr, "n_tokens": n_tokens}
+            for index in torch.arange(len(batch)).tensor_split(config.minibatches):
+                old = None if old_logp_BT is None else old_logp_BT[index]
+                metrics = self._optimizer_step(batch.rows(index), old, max_tokens)
+                if not epoch:
+                    first = _weighted(first, metrics)
+        metrics |= {name: first[name] for name in ("entropy", "logprob_gap_max", "logprob_gap", "sampler_kl")}
+        metrics |= {"lr": lr, "n_tokens": first["tokens"], "optimizer_steps": config.epochs * config.minibatches}
+        metrics["entropy_coef"], metrics["kl_coef"] = self.entropy_bonus.coef, self.kl_coef
+        del metrics["tokens"]
+        self.entropy_bonus.observe(metrics["entropy"])
+        return metrics
+
+    def _proximal(self, batch: TrainBatch) -> torch.Tensor | None:
+        """What the ratio is taken against [B, T-1], where that is neither the sampler's own nor, with one optimizer
+        step only, that of the same forward pass: ln p before the first optimizer step."""
+        config = self.config
+        if config.mismatch.correction == "none" or config.epochs * config.minibatches == 1:
+            return None
+        return self.logprobs(batch)
+
+    def _optimizer_step(self, batch: TrainBatch, old_logp_BT: torch.Tensor | None, max_tokens: int) -> dict[str, float]:
+        counts = all_sum({"tokens": batch.n_tokens, "rows": float((batch.mask_BT.sum(1) > 0).sum())})
+        scale_B = row_scales(batch.mask_BT, self.config.loss.mean, counts["tokens"], counts["rows"], max_tokens)
+        micros = list(batch.micro_batches(self.config.micro_tokens))
+        # ZeRO's collectives are one a backward pass: every worker makes as many, the last ones of nothing if need be.
+        n_micros = int(all_max({"n": len(micros)})["n"])
+        sums: dict[str, float] = dict.fromkeys(_SUMS, 0.0)
+        largest: dict[str, float] = {"logprob_gap_max": 0.0, "ratio_max": 0.0}
+        grad_norm, n_cells = 0.0, 0
+        for i in range(n_micros):
+            index, micro = micros[i] if i < len(micros) else (torch.arange(1), _without_tokens(batch.rows(slice(0, 1))))
+            old = None if old_logp_BT is None else old_logp_BT[index, : micro.mask_BT.shape[1]]
+            is_last = i == n_micros - 1
+            self.engine.set_gradient_accumulation_boundary(is_last)
+            loss, of_micro, largest_of_micro = self._loss(micro, old, scale_B[index])
+            # DeepSpeed averages gradients over workers; what is wanted is their sum.
+            self.engine.backward(loss * dist.get_world_size())
+            if is_last:
+                grad_norm = self._plain_grad_norm()
+            self.engine.step()
+            sums = {name: value + of_micro[name] for name, value in sums.items()}
+            largest = {name: max(value, largest_of_micro[name]) for name, value in largest.items()}
+            n_cells += micro.ids_BT.numel()
+        sums["cells"], sums["used_cells"] = n_cells, float((batch._ends() + 1).sum())
+        total, n = all_sum(sums), max(1.0, counts["tokens"])
+        return {
+            **{name: total[name] / n for name in _MEANS},
+            "loss": total["loss"],
+            "clip_fraction": (total["clip_fraction_low"] + total["clip_fraction_high"]) / n,
+            "padding_share": 1.0 - total["used_cells"] / max(1.0, total["cells"]),
+            "tokens": counts["tokens"],
+            "grad_norm": float(self.engine.get_global_grad_norm() or grad_norm),
+            **all_max(largest),
+        }
 
     def _plain_grad_norm(self) -> float:
         """The gradient's norm before clipping where DeepSpeed clips without keeping it (stage 0 in float32), else 0."""
@@ -112,117 +146,145 @@ class Learner:
             torch.nn.utils.get_total_norm(p.grad for p in self.engine.module.parameters() if p.grad is not None)
         )
 
-    def _loss(self, micro: TrainBatch) -> tuple[LossSums, float, float]:
-        ids_BT = micro.ids_BT.to(self.device)
-        mask_BT, old_logp_BT = micro.mask_BT.to(self.device), micro.old_logp_BT.to(self.device)
-        logp_BT, entropy_BT = self._forward(self.engine, ids_BT)
-        ref_logp_BT = None
+    def _loss(
+        self, micro: TrainBatch, old_logp_BT: torch.Tensor | None, scale_B: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, float], dict[str, float]]:
+        """(loss with gradient, sums over tokens, largest values) of one micro-batch."""
+        config, to = self.config, self.device
+        mask_BT, sampler_BT, advantages_B = (
+            x.to(to) for x in (micro.mask_BT, micro.sampler_logp_BT, micro.advantages_B)
+        )
+        scale_B1, foreign_B = scale_B.to(to)[:, None], micro.foreign_B.to(to)
+        logp_BT, entropy_BT = self._forward(self.engine, micro, self.entropy_bonus.in_use)
+        own_BT = mask_BT * ~foreign_B[:, None]
+        if old_logp_BT is not None:
+            old_BT = old_logp_BT.to(to)
+        else:
+            old_BT = sampler_BT if config.mismatch.correction == "none" else logp_BT.detach()
+        weights_BT = None
+        if config.mismatch.correction != "none":
+            weights_BT = importance_weights(old_BT, sampler_BT, own_BT, config.mismatch)
+        tokens = token_loss(logp_BT, old_BT, advantages_B, own_BT, config.loss, weights_BT)
+        loss_BT = tokens.loss_BT
+        if foreign_B.any():
+            assert config.seeding is not None
+            loss_BT = loss_BT + shaped_token_loss(
+                logp_BT, advantages_B, mask_BT * foreign_B[:, None], config.seeding.shaping
+            )
+        kl_nats = float("nan")
         if self.reference is not None:
             with torch.no_grad():
-                ref_logp_BT, _ = self._forward(self.reference, ids_BT)
-        sums = clipped_token_loss(
-            logp_BT,
-            old_logp_BT,
-            micro.advantages_B.to(self.device),
-            mask_BT,
-            self.config.clip_low,
-            self.config.clip_high,
-            ref_logp_BT,
-            self.config.kl_coef,
-        )
-        gap = float(((logp_BT.detach() - old_logp_BT).abs() * mask_BT).max())
-        return sums, float((entropy_BT * mask_BT).sum()), gap
+                ref_BT, _ = self._forward(self.reference, micro)
+            in_loss = config.kl.place == "loss" and self.kl_coef > 0
+            kl_BT = kl_estimate(logp_BT, ref_BT, own_BT, config.kl.estimator if in_loss else "k3")
+            kl_nats = float((kl_BT.detach() * own_BT).sum())
+            if in_loss:
+                loss_BT = loss_BT + self.kl_coef * kl_BT * own_BT
+        if self.entropy_bonus.coef:
+            loss_BT = loss_BT - self.entropy_bonus.coef * entropy_BT * mask_BT
+        loss = (loss_BT * scale_B1).sum()
+        with torch.no_grad():
+            gap_BT = (logp_BT - sampler_BT) * own_BT
+            sums = {
+                "loss": float(loss),
+                "entropy": float((entropy_BT * mask_BT).sum()),
+                "kl": kl_nats,
+                "ratio_mean": float(tokens.ratio_BT.sum()),
+                "clip_fraction_low": float(tokens.low_BT.sum()),
+                "clip_fraction_high": float(tokens.high_BT.sum()),
+                "logprob_gap": float(gap_BT.abs().sum()),
+                # KL(sampler ‖ trainer), k3: the samples are the sampler's.
+                "sampler_kl": float(((gap_BT.exp() - 1.0 - gap_BT) * own_BT).sum()),
+                "importance_weight": float(own_BT.sum() if weights_BT is None else weights_BT.sum()),
+            }
+            largest = {"logprob_gap_max": float(gap_BT.abs().max()), "ratio_max": float(tokens.ratio_BT.max())}
+        return loss, sums, largest
 
-    def _forward(self, network: Any, ids_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        logits_BTV = network(input_ids=ids_BT, use_cache=False).logits[:, :-1]
-        return token_logprobs_and_entropy(logits_BTV, ids_BT[:, 1:], self.config.temperature)
+    def _forward(self, of: Any, micro: TrainBatch, entropy_gradient: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+        ids_BT = micro.ids_BT.to(self.device)
+        logits_BTV = of(input_ids=ids_BT, use_cache=False).logits[:, :-1]
+        return token_logprobs_and_entropy(
+            logits_BTV, ids_BT[:, 1:], micro.temperature_B.to(self.device), entropy_gradient
+        )
 
     @torch.no_grad()
     def logprobs(self, batch: TrainBatch) -> torch.Tensor:
         """ln p of the batch's tokens under the current weights [B, T-1], 0 where not sampled."""
-        logp_BT, _ = self._forward(self.engine, batch.ids_BT.to(self.device))
-        return (logp_BT * batch.mask_BT.to(self.device)).cpu()
+        return self._logprobs(self.engine, batch)
+
+    @torch.no_grad()
+    def kl_of_completions(self, batch: TrainBatch) -> torch.Tensor:
+        """KL(policy ‖ reference) of each completion, by ``config.kl.estimator``, summed over its tokens (nats) [B]."""
+        assert self.reference is not None
+        logp_BT, ref_BT = self._logprobs(self.engine, batch), self._logprobs(self.reference, batch)
+        return (kl_estimate(logp_BT, ref_BT, batch.mask_BT, self.config.kl.estimator) * batch.mask_BT).sum(1)
+
+    def _logprobs(self, of: Any, batch: TrainBatch) -> torch.Tensor:
+        logp_BT = torch.zeros_like(batch.mask_BT)
+        micros = list(batch.micro_batches(self.config.micro_tokens))
+        for i in range(int(all_max({"n": len(micros)})["n"])):  # ZeRO 3 gathers parameters in every forward pass
+            index, micro = micros[min(i, len(micros) - 1)]
+            got_BT, _ = self._forward(of, micro)
+            logp_BT[index, : got_BT.shape[1]] = got_BT.cpu() * micro.mask_BT
+        return logp_BT
 
     def export(self, folder: Path) -> None:
         """Write the weights as a Hugging Face folder (every worker must call this; worker 0 writes)."""
-        network = self.engine.module
-        with self._gathered() as state:
-            if dist.get_rank() == 0:
-                network.save_pretrained(folder, state_dict=state)
-                self.tokenizer.save_pretrained(folder)
-        dist.barrier()
+        network.export(self.engine.module, self.tokenizer, folder, sharded=self.config.zero_stage == 3)
 
-    @contextmanager
-    def _gathered(self) -> Iterator[dict[str, torch.Tensor]]:
-        """Full parameters on worker 0; under ZeRO 3 they are collected from all workers, one at a time."""
-        import deepspeed
+    def save(self, folder: Path, step: int, more: Mapping[str, Any] | None = None) -> None:
+        """Write optimizer and engine state (each worker its own files) after ``step`` steps.
 
-        state = {}
-        sharded = self.config.zero_stage == 3
-        for name, parameter in self.engine.module.state_dict(keep_vars=True).items():
-            with deepspeed.zero.GatheredParameters([parameter], enabled=sharded):
-                if dist.get_rank() == 0:
-                    state[name] = parameter.detach().cpu().clone() if sharded else parameter.detach().cpu()
-        yield state
-
-    def save(self, folder: Path, step: int) -> None:
-        """Write optimizer and engine state (each worker its own files) after ``step`` steps."""
+        Args:
+            more: JSON that :meth:`load` gives back.
+        """
         self.engine.save_checkpoint(str(folder), tag=ENGINE_TAG, client_state={"step": step})
         if dist.get_rank() == 0:
-            state = {"step": step, "workers": dist.get_world_size(), "zero_stage": self.config.zero_stage}
+            state = {
+                "step": step,
+                "workers": dist.get_world_size(),
+                "zero_stage": self.config.zero_stage,
+                "kl_coef": self.kl_coef,
+                "entropy_bonus": self.entropy_bonus.state(),
+                "reference_step": self._reference_step,
+                "more": dict(more or {}),
+            }
             (folder / "state.json").write_text(json.dumps(state))
 
-    def load(self, folder: Path) -> int:
-        """Go on from :meth:`save`; returns the number of steps done.
+    def load(self, folder: Path) -> tuple[int, dict[str, Any]]:
+        """Go on from :meth:`save`; returns the number of steps done, and what was saved beside.
 
         Raises:
-            ValueError: the checkpoint is of another number of workers, whose optimizer shards do not fit, or of
-                another ZeRO stage, from which DeepSpeed would take the weights without the optimizer's state.
+            ValueError: the checkpoint is of another number of workers or ZeRO stage.
         """
-        state = json.loads((folder / "state.json").read_text())
-        if state["zero_stage"] != self.config.zero_stage:
-            raise ValueError(
-                f"the checkpoint in {folder} is of ZeRO stage {state['zero_stage']}; "
-                f"set train.zero_stage: {state['zero_stage']} to resume"
-            )
-        if state["workers"] != dist.get_world_size() and self.config.zero_stage > 0:
-            raise ValueError(
-                f"the checkpoint in {folder} has the ZeRO shards of {state['workers']} workers; "
-                f"set train.workers: {state['workers']} to resume"
-            )
+        state = network.read_state(folder, self.config)
         loaded, _ = self.engine.load_checkpoint(str(folder), tag=ENGINE_TAG)
         assert loaded, f"no engine state in {folder}"  # DeepSpeed would go on without
-        return int(state["step"])
+        self.kl_coef, self._reference_step = state["kl_coef"], state["reference_step"]
+        self.entropy_bonus.restore(state["entropy_bonus"])
+        return int(state["step"]), state["more"]
 
 
-def deepspeed_config(config: TrainConfig, micro_batches: int, cpu: bool) -> dict[str, Any]:
-    """DeepSpeed's own config for one ``train`` section. The learning rate is set at every step."""
-    return {
-        "train_micro_batch_size_per_gpu": config.micro_batch,
-        "gradient_accumulation_steps": micro_batches,
-        "gradient_clipping": config.grad_clip,
-        "zero_optimization": {"stage": config.zero_stage},
-        "bf16": {"enabled": config.bf16},
-        "zero_allow_untested_optimizer": True,
-        "steps_per_print": 10**9,
-        "optimizer": {
-            "type": "AdamW",
-            "params": {"lr": config.lr, "weight_decay": config.weight_decay, "torch_adam": True},
-        },
+_MEANS = (
+    *("entropy", "kl", "ratio_mean", "clip_fraction_low", "clip_fraction_high"),
+    *("logprob_gap", "sampler_kl", "importance_weight"),
+)
+"""Sums that are shown as means over the step's tokens."""
+_SUMS = ("loss", *_MEANS)
+
+
+def _weighted(so_far: dict[str, float], new: dict[str, float]) -> dict[str, float]:
+    """Means over the tokens of both; of names that end in _max, the larger."""
+    if not so_far:
+        return dict(new)
+    a, b = so_far["tokens"], new["tokens"]
+    both = {
+        name: max(so_far[name], value) if name.endswith("_max") else (a * so_far[name] + b * value) / max(1.0, a + b)
+        for name, value in new.items()
     }
+    return {**both, "tokens": a + b}
 
 
-def all_sum(values: list[float]) -> list[float]:
-    total = torch.tensor(values, dtype=torch.float64, device=_collective_device())
-    dist.all_reduce(total)
-    return total.tolist()
-
-
-def _all_max(value: float) -> float:
-    total = torch.tensor(value, dtype=torch.float64, device=_collective_device())
-    dist.all_reduce(total, op=dist.ReduceOp.MAX)
-    return float(total)
-
-
-def _collective_device() -> str:
-    return "cuda" if dist.get_backend() == "nccl" else "cpu"
+def _without_tokens(batch: TrainBatch) -> TrainBatch:
+    """Nothing to learn from, at the cost of one row."""
+    return replace(batch, mask_BT=torch.zeros_like(batch.mask_BT), advantages_B=torch.zeros_like(batch.advantages_B))

@@ -1,4 +1,4 @@
-"""One worker's rollouts of one step: whole groups drawn from the served policy, verified, turned into advantages."""
+"""One worker's rollouts of one step: whole groups drawn from the served policy, and verified."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from leash_ray.policy import Policy
-from leash_ray.rlvr.advantages import group_normalised
-from leash_ray.rlvr.batch import TrainBatch, collate
 from leash_ray.seeds import stream_seed
 from leash_ray.types import CompletionBatch, Problem, SampleRequest, SamplingParams, Verdict
 from leash_ray.verify import Verification
@@ -19,24 +16,39 @@ Verify = Callable[[Sequence[tuple[Problem, str, str]]], list[Verification]]
 """(problem, text, finish_reason) of each completion -> its verification."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rollouts:
-    """Groups of one worker; G groups of N completions."""
-
-    batch: TrainBatch
-    groups: list[CompletionBatch]
-    verifications: list[Verification]
-    """Of each completion, group after group."""
-    sums: dict[str, float]
-    """Sums over this worker's completions, which add up over workers (see :func:`summarise`)."""
-
-
 class Draw(NamedTuple):
     """A problem's turn to be trained on."""
 
     problem: Problem
     epoch: int
     """How often it came before: two turns of one problem, also in one step, have two random streams."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollouts:
+    """Groups of one worker; G groups of N completions."""
+
+    draws: list[Draw]
+    """Of each group."""
+    groups: list[CompletionBatch]
+    verifications: list[Verification]
+    """Of each completion, group after group."""
+    temperatures: list[float]
+    """Each group's."""
+    sums: dict[str, float]
+    """Sums over this worker's completions, which add up over workers (see :func:`summarise`)."""
+
+    def seen(self) -> dict[str, tuple[int, int]]:
+        """(scored, correct) completions of each problem."""
+        found: dict[str, tuple[int, int]] = {}
+        at = 0
+        for draw, group in zip(self.draws, self.groups, strict=True):
+            verdicts = [v.verdict for v in self.verifications[at : at + len(group)]]
+            at += len(group)
+            n, c = found.get(draw.problem.id, (0, 0))
+            n += sum(v != Verdict.ERROR for v in verdicts)
+            found[draw.problem.id] = (n, c + sum(v == Verdict.CORRECT for v in verdicts))
+        return found
 
 
 def prompts_of_step(problems: Sequence[Problem], step: int, per_step: int, seed: int) -> list[Draw]:
@@ -61,66 +73,90 @@ def share_of_worker(prompts: Sequence[Draw], rank: int, workers: int) -> list[Dr
 def collect(
     policy: Policy,
     verify: Verify,
-    prompts: Sequence[Draw],
+    draws: Sequence[Draw],
     *,
     group_size: int,
-    params: SamplingParams,
+    temperatures: Sequence[float],
+    max_tokens: int,
     step: int,
     seed: int,
-    pad_id: int,
 ) -> Rollouts:
-    """Sample, verify and score one worker's groups."""
+    """Sample and verify one worker's groups.
+
+    Args:
+        temperatures: of each group.
+    """
     started_s = time.perf_counter()
-    requests = [
-        SampleRequest(p.prompt, group_size, stream_seed(seed, "train", step, epoch, p.id)) for p, epoch in prompts
-    ]
-    groups = policy.sample(requests, params)
+    groups: list[CompletionBatch | None] = [None] * len(draws)
+    for temperature in dict.fromkeys(temperatures):
+        at = [i for i, t in enumerate(temperatures) if t == temperature]
+        requests = [
+            SampleRequest(p.prompt, group_size, stream_seed(seed, "train", step, epoch, p.id))
+            for p, epoch in (draws[i] for i in at)
+        ]
+        drawn = policy.sample(requests, SamplingParams(temperature=temperature, max_tokens=max_tokens))
+        for i, group in zip(at, drawn, strict=True):
+            groups[i] = group
+    return verified(draws, [g for g in groups if g is not None], temperatures, verify, started_s)
+
+
+def verified(
+    draws: Sequence[Draw],
+    groups: list[CompletionBatch],
+    temperatures: Sequence[float],
+    verify: Verify,
+    started_s: float,
+) -> Rollouts:
+    """Verify what was drawn since ``started_s`` (of ``time.perf_counter``)."""
     sampled_s = time.perf_counter()
     items = [
-        (problem, text, reason)
-        for (problem, _), group in zip(prompts, groups, strict=True)
+        (draw.problem, text, reason)
+        for draw, group in zip(draws, groups, strict=True)
         for text, reason in zip(group.texts, group.finish_reasons, strict=True)
     ]
     verifications = verify(items)
     verified_s = time.perf_counter()
-    rewards_GN = rewards_of(verifications, len(prompts), group_size)
-    batch = collate(groups, group_normalised(rewards_GN), pad_id)
-    n_tokens = batch.n_tokens
-    counts = {v: sum(x.verdict == v for x in verifications) for v in Verdict}
-    sums = {
-        "completions": float(len(items)),
-        "reward": float(rewards_GN.sum()),
-        "reward_squared": float((rewards_GN**2).sum()),
-        "groups": float(len(prompts)),
-        "groups_with_signal": float((rewards_GN.std(dim=1, unbiased=False) > 0).sum()),
-        "tokens": float(n_tokens),
-        "surprisal_nats": -float((batch.old_logp_BT * batch.mask_BT).sum()),
-        "truncated": float(sum(reason == "length" for _, _, reason in items)),
-        "errors": float(counts[Verdict.ERROR]),
-        "rollout_s": sampled_s - started_s,
-        "verify_s": verified_s - sampled_s,
-    }
-    return Rollouts(batch, groups, verifications, sums)
+    signal = 0
+    at = 0
+    for group in groups:
+        signal += has_signal(verifications[at : at + len(group)])
+        at += len(group)
+    verdicts = [v.verdict for v in verifications]
+    n_correct = float(verdicts.count(Verdict.CORRECT))
+    return Rollouts(
+        list(draws),
+        groups,
+        verifications,
+        list(temperatures),
+        {
+            "completions": float(len(items)),
+            "scored": float(len(items) - verdicts.count(Verdict.ERROR)),
+            "correct": n_correct,
+            "groups": float(len(draws)),
+            "groups_with_signal": float(signal),
+            "tokens": float(sum(len(group.token_ids_T) for group in groups)),
+            "surprisal_nats": -float(sum(group.logprobs_T.sum(dtype=np.float64) for group in groups)),
+            "truncated": float(sum(reason == "length" for _, _, reason in items)),
+            "errors": float(verdicts.count(Verdict.ERROR)),
+            "rollout_s": sampled_s - started_s,
+            "verify_s": verified_s - sampled_s,
+        },
+    )
 
 
-def rewards_of(verifications: Sequence[Verification], n_groups: int, group_size: int) -> torch.Tensor:
-    """1 for CORRECT, 0 for any other verdict [G, N]; an ERROR takes the mean of its group's others.
-
-    So a completion that could not be scored gets advantage 0: it teaches nothing, least of all that it was wrong.
-    """
-    rewards_GN = torch.tensor([float(v.verdict == Verdict.CORRECT) for v in verifications]).view(n_groups, group_size)
-    scored_GN = torch.tensor([v.verdict != Verdict.ERROR for v in verifications]).view(n_groups, group_size)
-    mean_G1 = (rewards_GN * scored_GN).sum(1, keepdim=True) / scored_GN.sum(1, keepdim=True).clamp(min=1)
-    return torch.where(scored_GN, rewards_GN, mean_G1)
+def has_signal(verifications: Sequence[Verification]) -> bool:
+    """Whether a group's scored completions are neither all correct nor all not."""
+    scored = {v.verdict == Verdict.CORRECT for v in verifications if v.verdict != Verdict.ERROR}
+    return len(scored) == 2
 
 
 def summarise(sums: dict[str, float], workers: int) -> dict[str, float]:
     """Step metrics from the sums over all workers, in the field's names. Undefined means are NaN."""
-    n, groups, tokens = sums["completions"], sums["groups"], sums["tokens"]
-    mean = sums["reward"] / n
+    n, groups, tokens, scored = sums["completions"], sums["groups"], sums["tokens"], sums["scored"]
+    mean = sums["correct"] / scored if scored else float("nan")
     return {
         "reward_mean": mean,
-        "reward_std": max(0.0, sums["reward_squared"] / n - mean**2) ** 0.5,
+        "reward_std": (mean * (1.0 - mean)) ** 0.5 if scored else float("nan"),
         "group_signal_share": sums["groups_with_signal"] / groups,
         "response_length": tokens / n,
         "surprisal": sums["surprisal_nats"] / tokens if tokens else float("nan"),

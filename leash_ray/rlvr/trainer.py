@@ -1,11 +1,9 @@
 """RLVR on Ray Train: every worker draws whole groups from the served policy, learns, and hands the weights back.
 
-One step: rollouts from the policy at version v -> verdicts -> GRPO update -> weights to every replica, version
-v + 1. Random streams are named by what they are for, so a resumed run draws what an unbroken one would have.
+One step: rollouts from the policy at version v -> verdicts -> update -> weights to every replica, version v + 1.
 """
 
 import os
-import shutil
 import signal
 import tempfile
 import threading
@@ -16,14 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leash_ray.config import MonitorConfig, TrainConfig
+from leash_ray.config import MonitorConfig
 from leash_ray.errors import RunFailed
 from leash_ray.policy import ServedPolicy
-from leash_ray.types import Problem, SamplingParams
+from leash_ray.rlvr.settings import TrainConfig
+from leash_ray.types import Problem
 from leash_ray.verify.remote import RemoteVerifier
 
 if TYPE_CHECKING:
-    from leash_ray.rlvr.turns import Turns
+    from leash_ray.rlvr.learner import Learner
+    from leash_ray.rlvr.objective import Objective
+    from leash_ray.rlvr.sync import WeightSync
 
 CHECKPOINTS = "checkpoints"
 MODEL_FOLDER = "model"
@@ -139,6 +140,8 @@ def _train_worker(loop_config: dict[str, Any]) -> None:
     import torch
 
     from leash_ray.rlvr.learner import Learner
+    from leash_ray.rlvr.objective import objective_of
+    from leash_ray.rlvr.sync import WeightSync
     from leash_ray.rlvr.turns import FOLDER, Turns
     from leash_ray.rlvr.watched import watched
 
@@ -149,104 +152,46 @@ def _train_worker(loop_config: dict[str, Any]) -> None:
         # Ray gives a worker as many threads as it claims CPUs; while it learns, the engines wait.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
     learner = Learner(job.model, job.config, job.cpu, job.seed)
+    sync = WeightSync(job, learner, rank)
+    turns = Turns(job.run_path / FOLDER) if job.monitor.estimates_every_s else None
+    objective = objective_of(job, learner, sync, rank, turns)
     start = 0
     checkpoint = ray.train.get_checkpoint()
     if checkpoint:
         with checkpoint.as_directory() as folder:
-            start = learner.load(Path(folder))
-    turns = Turns(job.run_path / FOLDER) if job.monitor.estimates_every_s else None
+            start, state = learner.load(Path(folder))
+        objective.restore(state)
     with watched(job, rank, start) as log:
-        sync = WeightSync(job, learner, rank)
         sync(start)
         for step in range(start, job.config.steps):
-            log(train_step(job, learner, sync, step, rank, turns), step + 1)
+            log(train_step(objective, sync, step), step + 1)
             if (step + 1) % job.config.checkpoint_every == 0 or step + 1 == job.config.steps:
-                _checkpoint(learner, step + 1, rank)
+                _checkpoint(learner, objective, step + 1, rank)
     sync.end()
 
 
-def train_step(
-    job: TrainJob, learner: Any, sync: "WeightSync", step: int, rank: int, turns: "Turns | None" = None
-) -> dict[str, float]:
-    """Rollouts at version ``step``, one update, weights out as version ``step + 1``; metrics of all workers.
-
-    Args:
-        turns: keeps the rollouts.
-    """
-    from leash_ray.rlvr.learner import all_sum
-    from leash_ray.rlvr.rollouts import collect, prompts_of_step, share_of_worker, summarise
-
-    config, started_s = job.config, time.perf_counter()
-    prompts = prompts_of_step(job.problems, step, config.prompts_per_step, job.seed)
-    own = share_of_worker(prompts, rank, config.workers)
-    rollouts = collect(
-        job.policy.at(step, str(sync.folder(step))),
-        job.verifier.verify,
-        own,
-        group_size=config.group_size,
-        params=SamplingParams(temperature=config.temperature, max_tokens=config.max_tokens),
-        step=step,
-        seed=job.seed,
-        pad_id=learner.pad_id,
-    )
-    collected_s = time.perf_counter()
-    if turns is not None:
-        turns.keep(own, rollouts.groups, rollouts.verifications)
-    metrics = learner.update(rollouts.batch, step)
-    updated_s = time.perf_counter()
+def train_step(objective: "Objective", sync: "WeightSync", step: int) -> dict[str, float]:
+    """One step of the objective, and weights out as version ``step + 1``; metrics of all workers."""
+    started_s = time.perf_counter()
+    metrics = objective.step(step)
+    learnt_s = time.perf_counter()
     sync(step + 1)
     done_s = time.perf_counter()
-    totals = dict(zip(rollouts.sums, all_sum(list(rollouts.sums.values())), strict=True))
     return {
-        **summarise(totals, config.workers),
         **metrics,
-        "update_s": updated_s - collected_s,
-        "sync_s": done_s - updated_s,
+        "sync_s": done_s - learnt_s,
         "step_s": done_s - started_s,
-        "tokens_per_s": totals["tokens"] / (done_s - started_s),
+        "tokens_per_s": metrics["n_tokens"] / (done_s - started_s),
     }
 
 
-class WeightSync:
-    """Hands the learner's weights to every replica of the policy, through a folder that all nodes see."""
-
-    def __init__(self, job: TrainJob, learner: Any, rank: int):
-        self._root = job.run_path / "weights"
-        self._policy = job.policy
-        self._learner, self._rank = learner, rank
-        if rank == 0:  # what a run that was cut off left behind
-            shutil.rmtree(self._root, ignore_errors=True)
-
-    def __call__(self, version: int) -> None:
-        """Every worker must call this; when it returns, every replica answers with ``version``."""
-        import torch.distributed as dist
-
-        dist.barrier()  # no folder is written before worker 0 has cleared the old ones
-        self._learner.export(self.folder(version))
-        if self._rank == 0:
-            self._policy.load_weights(str(self.folder(version)), version)
-            # The one before may still be handed to a replica by a worker that is behind.
-            for old in self._root.iterdir():
-                if old not in (self.folder(version), self.folder(version - 1)):
-                    shutil.rmtree(old, ignore_errors=True)
-        dist.barrier()
-
-    def folder(self, version: int) -> Path:
-        return self._root / f"v{version:06d}"
-
-    def end(self) -> None:
-        """Remove the folders: the last checkpoint has the weights."""
-        if self._rank == 0:
-            shutil.rmtree(self._root, ignore_errors=True)
-
-
-def _checkpoint(learner: Any, step: int, rank: int) -> None:
+def _checkpoint(learner: "Learner", objective: "Objective", step: int, rank: int) -> None:
     """Model and optimizer state of all workers as one Ray Train checkpoint."""
     import ray.train
 
     with tempfile.TemporaryDirectory(prefix="leash-checkpoint-") as tmp:
         learner.export(Path(tmp) / MODEL_FOLDER)
-        learner.save(Path(tmp), step)
+        learner.save(Path(tmp), step, objective.state())
         ray.train.report(
             {"step": step},
             checkpoint=ray.train.Checkpoint.from_directory(tmp),

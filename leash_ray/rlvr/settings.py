@@ -1,0 +1,326 @@
+"""How to train: the config's ``train`` section. Nothing here imports torch."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from leash_ray.section import NonNegative, Number, Positive, PositiveInt, Section, Share
+from leash_ray.tasks.spec import TaskSpec
+
+
+class Change(Section):
+    """A value from a step on."""
+
+    from_step: int = Field(ge=0)
+    """0-based."""
+    value: Positive
+
+
+Schedule = list[Change]
+"""Changes in order of their steps, the first at step 0."""
+
+
+class AdvantageConfig(Section):
+    """From a group's rewards to each completion's advantage, and to each problem's weight."""
+
+    kind: Literal["grpo", "dr_grpo", "rloo", "reinforce_pp", "pass_at_k"] = "grpo"
+    k: PositiveInt = 4
+    """Of ``pass_at_k``: a reward is that of the best of k completions."""
+    positive: NonNegative = 1.0
+    """Weight of positive advantages; 0 trains on mistakes alone (NSR)."""
+    negative: NonNegative = 1.0
+    """Weight of negative advantages; 0 trains on successes alone (PSR)."""
+    rarity: Share = 0.0
+    """How much less a correct completion is worth than the least likely correct one of its group, by rank
+    (unlikeliness reward)."""
+    gate: Literal["none", "unsolved", "boundary"] = "none"
+    """Which problems move the policy: all; those without any success so far; or each by its estimated marginal
+    contribution to the boundary."""
+
+
+class LossConfig(Section):
+    """The policy loss of a token, and how tokens are averaged."""
+
+    kind: Literal["clip", "cispo", "gspo", "nll"] = "clip"
+    """``clip``: PPO's; ``cispo``: the ratio is clipped and held, every token keeps its gradient; ``gspo``: one ratio a
+    completion; ``nll``: no ratio, minus advantage times ln p."""
+    clip_low: Positive = 0.2
+    clip_high: Positive = 0.2
+    """Larger than clip_low: clip-higher, so that rare tokens may grow (DAPO)."""
+    dual_clip: Annotated[Number, Field(gt=1.0)] | None = None
+    """Largest ratio that counts where the advantage is negative."""
+    mean: Literal["token", "sequence", "fixed"] = "token"
+    """``token``: over all tokens of the step; ``sequence``: over completions, of the mean over their tokens;
+    ``fixed``: the sum over max_tokens (Dr.GRPO)."""
+    entropy_coef: NonNegative = 0.0
+    """Weight of the token entropy in the loss; with a target, where it starts."""
+    entropy_target: NonNegative | None = None
+    """Nats a token: below it entropy_coef grows by entropy_rate a step, above it it falls."""
+    entropy_rate: Positive = 1e-3
+
+
+class KLConfig(Section):
+    """The reference policy: what training starts from."""
+
+    coef: NonNegative = 0.0
+    """Weight of KL(policy ‖ reference)."""
+    place: Literal["loss", "reward"] = "loss"
+    estimator: Literal["k1", "k2", "k3"] = "k3"
+    """k1 has no gradient in expectation where it is a term of the loss: only for ``place: reward``."""
+    track: bool = True
+    """Measure it even where coef is 0 (one more forward pass)."""
+    reset_every: PositiveInt | None = None
+    """Steps after which the policy becomes the reference, and the optimizer starts anew (ProRL)."""
+
+    @model_validator(mode="after")
+    def _has_gradient(self) -> "KLConfig":
+        if self.place == "loss" and self.estimator == "k1" and self.coef:
+            raise ValueError(
+                "estimator k1 in the loss has an expected gradient of zero; use k2 or k3, or place: reward"
+            )
+        return self
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is a reference policy at all."""
+        return bool(self.coef) or self.track
+
+
+class MismatchConfig(Section):
+    """What to do about the difference between the sampler's log-probabilities and the trainer's own."""
+
+    correction: Literal["none", "truncate", "mask"] = "none"
+    """``none``: the ratio is taken against the sampler's. Else it is against the trainer's own at the step's start, and
+    a weight trainer/sampler, cut off at ``cap`` (truncated importance sampling), or tokens beyond it left out."""
+    level: Literal["token", "sequence"] = "token"
+    cap: Annotated[Number, Field(ge=1.0)] = 2.0
+
+
+class DynamicConfig(Section):
+    """Dynamic sampling (DAPO): groups without signal are replaced by groups of other problems."""
+
+    max_rounds: PositiveInt = 3
+    """Draws of replacements a step; what has no signal after them stays."""
+
+
+class OverlongConfig(Section):
+    """What too long a completion costs (DAPO)."""
+
+    mask: bool = False
+    """Completions cut off at max_tokens teach nothing."""
+    buffer: int = Field(0, ge=0)
+    """Tokens before max_tokens over which the penalty grows from 0 to ``penalty``."""
+    penalty: NonNegative = 1.0
+
+
+class TemperatureByProblem(Section):
+    """A temperature of each problem's own: hotter where all its completions fail or all succeed."""
+
+    low: Positive = 0.7
+    high: Positive = 1.5
+    rate: Positive = 0.1
+    """Change a turn."""
+
+
+class LoraConfig(Section):
+    """Low-rank adapters (peft) in place of full fine-tuning; samplers get the merged weights."""
+
+    rank: PositiveInt = 16
+    alpha: Positive = 32.0
+    dropout: Share = 0.0
+    targets: Literal["all-linear"] | list[str] = "all-linear"
+    """Names of the layers that are adapted."""
+
+
+class SupervisedConfig(Section):
+    """Where the objectives ``sft`` and ``rft`` take their targets from."""
+
+    traces: str | None = None
+    """Parquet or JSONL of solutions (columns problem_id, text), or completions tables; None: each problem's own
+    solution (``sft``)."""
+    refresh_every: int = Field(0, ge=0)
+    """``rft``: steps between samplings of the policy; 0: all targets are the base's own correct completions."""
+    distinct: bool = True
+    """``rft``: each distinct completion of a problem once."""
+
+
+class SeedingConfig(Section):
+    """Other policies' completions in training: off-policy seeding."""
+
+    traces: str | None = None
+    """As in ``supervised``; None: each problem's own solution."""
+    per_group: int = Field(0, ge=0)
+    """Completions of a group that are replaced by traces, where there are any."""
+    shaping: Positive = 0.1
+    """γ of the shaped ratio p/(p + γ) (LUFFY)."""
+    prefix_share: Share = 0.0
+    """Share of a group that continues a prefix of a solution (hints)."""
+    replay: int = Field(0, ge=0)
+    """Problems a step that were solved before and are reviewed, with a rare correct completion kept in the group."""
+
+
+class AuditConfig(Section):
+    """The support audit while training: a fixed held-out set, against the base's completions."""
+
+    every: PositiveInt = 25
+    """Steps."""
+    problems: PositiveInt | None = None
+    """How many of the measured problems; None: all."""
+    n: PositiveInt = 64
+    """Most completions a problem and audit; drawn in rounds until a problem is decided."""
+    first: PositiveInt = 8
+    """Completions of the first round."""
+    guard: Annotated[Number, Field(ge=-1.0, le=1.0)] | None = None
+    """Act when the lower end of NSCR's interval falls below this (leash guard)."""
+    action: Literal["stop", "kl"] = "stop"
+    """``kl``: multiply the KL weight by ``kl_factor`` each time, at least to ``kl_least``."""
+    kl_factor: Annotated[Number, Field(gt=1.0)] = 2.0
+    kl_least: Positive = 1e-3
+
+
+class LimitsConfig(Section):
+    """When training stops by itself, with a message and a dump. A loss that is no number always stops it."""
+
+    grad_norm: Positive | None = None
+    """Largest gradient norm, before clipping."""
+    error_steps: PositiveInt = 3
+    """Steps in a row in which the verifier fails at every completion."""
+
+
+class TrainConfig(Section):
+    """RLVR with DeepSpeed on Ray Train workers."""
+
+    task: TaskSpec
+    objective: Literal["rlvr", "sft", "rft"] = "rlvr"
+    """Reinforcement learning, supervised fine-tuning on solutions, or on the policy's own correct completions."""
+    steps: PositiveInt = 100
+    prompts_per_step: PositiveInt = 32
+    group_size: int = Field(16, ge=2)
+    """Completions a prompt; a group is never split over workers."""
+    temperature: Positive | Schedule = 1.0
+    top_p: Annotated[Number, Field(ge=1.0, le=1.0)] = 1.0
+    """Only 1, and top_k only 0: training needs whole distributions."""
+    top_k: Literal[0] = 0
+    max_tokens: PositiveInt | Schedule = 32
+    lr: Positive = 3e-4
+    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_steps: int = Field(0, ge=0)
+    weight_decay: NonNegative = 0.0
+    grad_clip: Positive = 1.0
+    epochs: PositiveInt = 1
+    """Passes over each step's completions."""
+    minibatches: PositiveInt = 1
+    """Optimizer steps a pass."""
+    staleness: int = Field(0, ge=0, le=1)
+    """1: a step's completions are drawn while the step before is learnt from, so by a policy one step old."""
+    advantage: AdvantageConfig = Field(default_factory=AdvantageConfig)
+    loss: LossConfig = Field(default_factory=LossConfig)
+    kl: KLConfig = Field(default_factory=KLConfig)
+    mismatch: MismatchConfig = Field(default_factory=MismatchConfig)
+    dynamic: DynamicConfig | None = None
+    overlong: OverlongConfig = Field(default_factory=OverlongConfig)
+    temperature_by_problem: TemperatureByProblem | None = None
+    supervised: SupervisedConfig = Field(default_factory=SupervisedConfig)
+    seeding: SeedingConfig | None = None
+    audit: AuditConfig | None = None
+    limits: LimitsConfig = Field(default_factory=LimitsConfig)
+    lora: LoraConfig | None = None
+    zero_stage: int = Field(0, ge=0, le=3)
+    offload: Literal["none", "optimizer", "all"] = "none"
+    """What ZeRO keeps in the CPU's memory: the optimizer's state (stages 1 to 3), or the parameters too (stage 3)."""
+    workers: PositiveInt = 1
+    cpus_per_worker: Positive = 0.5
+    gpus_per_worker: Positive = 1.0
+    """On GPU clusters."""
+    micro_tokens: PositiveInt = 16384
+    """Tokens, padding included, in one forward and backward pass of one worker; a longer completion goes alone."""
+    bf16: bool = False
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, about a third more time."""
+    checkpoint_every: PositiveInt = 50
+    keep_checkpoints: PositiveInt = 2
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_distribution(cls, raw: object) -> object:
+        """The ratio needs both probabilities on one support."""
+        if isinstance(raw, dict):
+            for key, all_ in (("top_p", 1.0), ("top_k", 0)):
+                if raw.get(key, all_) != all_:
+                    raise ValueError(
+                        f"{key} {raw[key]!r} is refused in training: the sampler's log-probabilities would be "
+                        "renormalised over the tokens that it keeps, the trainer's over the whole vocabulary, so their "
+                        f"ratio would be of two supports; train with {key}: {all_:g}, and cut only in sampling"
+                    )
+        return raw
+
+    @model_validator(mode="after")
+    def _whole_groups(self) -> "TrainConfig":
+        if self.prompts_per_step % self.workers:
+            raise ValueError(
+                f"prompts_per_step ({self.prompts_per_step}) must be a multiple of workers ({self.workers}), "
+                "so that every worker trains on whole groups"
+            )
+        if self.prompts_per_step // self.workers % self.minibatches:
+            raise ValueError(
+                f"a worker's prompts a step ({self.prompts_per_step // self.workers}) must be a multiple of "
+                f"minibatches ({self.minibatches}), so that every optimizer step has whole groups"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _schedules(self) -> "TrainConfig":
+        for name in ("temperature", "max_tokens"):
+            changes = getattr(self, name)
+            if not isinstance(changes, list):
+                continue
+            steps = [change.from_step for change in changes]
+            if not steps or steps[0] != 0 or steps != sorted(set(steps)):
+                raise ValueError(f"{name} must begin with from_step: 0 and go on in the order of its steps")
+            if name == "max_tokens" and any(change.value != int(change.value) for change in changes):
+                raise ValueError("max_tokens must be whole numbers")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "TrainConfig":
+        if self.advantage.kind == "pass_at_k" and self.advantage.k > self.group_size:
+            raise ValueError(f"advantage.k ({self.advantage.k}) must not be above group_size ({self.group_size})")
+        if self.offload != "none" and self.zero_stage == 0:
+            raise ValueError("offload needs ZeRO: set zero_stage: 2, or 3 for offload: all")
+        if self.offload == "all" and self.zero_stage != 3:
+            raise ValueError("offload: all keeps parameters in the CPU's memory, which needs zero_stage: 3")
+        if self.objective != "rlvr":
+            for name, given in (("dynamic", self.dynamic), ("seeding", self.seeding)):
+                if given is not None:
+                    raise ValueError(f"{name} is for objective: rlvr; objective: {self.objective} has no use for it")
+        if self.seeding and self.seeding.per_group >= self.group_size:
+            raise ValueError(f"seeding.per_group must be below group_size ({self.group_size})")
+        return self
+
+    def temperature_at(self, step: int) -> float:
+        """Of a 0-based step."""
+        return _at(self.temperature, step)
+
+    def max_tokens_at(self, step: int) -> int:
+        """Of a 0-based step."""
+        return int(_at(self.max_tokens, step))
+
+    @property
+    def most_tokens(self) -> int:
+        """The longest completion of any step."""
+        changes = self.max_tokens
+        return int(max(change.value for change in changes)) if isinstance(changes, list) else changes
+
+    @property
+    def recipe(self) -> str:
+        """What to call it, such as "GRPO"."""
+        if self.objective != "rlvr":
+            return self.objective.upper()
+        names = {"grpo": "GRPO", "dr_grpo": "Dr.GRPO", "rloo": "RLOO", "reinforce_pp": "REINFORCE++"}
+        return names.get(self.advantage.kind) or f"pass@{self.advantage.k} training"
+
+
+def _at(value: float | Schedule, step: int) -> float:
+    if not isinstance(value, list):
+        return value
+    return next(change.value for change in reversed(value) if change.from_step <= step)
