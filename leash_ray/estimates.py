@@ -182,8 +182,10 @@ class Estimates:
     """One row per measured problem, sorted by id: problem_id, task, group (P, E, S or O, by the first k scored
     completions, k as of ``overall``), and for both policies (suffix _base and _trained), over all n of them: n, c,
     first_correct (null: none), distinct_answers, distinct_correct_answers (null: unknown), answer_entropy (nats; null:
-    unknown), above_epsilon (probability that p > epsilon, the problem's own), token_entropy and surprisal (nats a
-    token; null: unknown), and where correct answers are known chao1 with its interval (chao1_low, chao1_high)."""
+    unknown), above_epsilon (probability that p > epsilon, the problem's own), n_tokens (sampled in all; null: unknown),
+    token_entropy and surprisal (nats a token; null: unknown), and where correct answers are known chao1 with its
+    interval (chao1_low, chao1_high). Beside them, where correct answers are known, answers_P, answers_E and answers_S:
+    how many of the problem's distinct correct answers are preserved, expanded and shrunk, by the first k_answers."""
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``leash reduce --json`` prints; undefined is None."""
@@ -423,16 +425,19 @@ def _per_problem(paired: pl.DataFrame, answers: AnswersOfTwo, overall: GroupEsti
     added: dict[str, Any] = {"epsilon": epsilons(pair, zeta)}
     for name, of, above in zip(SIDES, pair.sides, above_epsilon(pair, zeta), strict=True):
         added[f"above_epsilon_{name}"] = above
+        added[f"n_tokens_{name}"] = of.tokens
         added[f"token_entropy_{name}"] = of.token_entropy
         added[f"surprisal_{name}"] = of.nats / np.where(of.tokens > 0, of.tokens, np.nan)
     if pair.correct is not None:
         for name, of, count in zip(SIDES, pair.sides, pair.correct.correct, strict=True):
             rich = richness(count, pair.correct.problem, of.n)
             added |= {f"chao1_{name}": rich.chao1, f"chao1_low_{name}": rich.low, f"chao1_high_{name}": rich.high}
+        base, trained = (within(before, overall.k_answers) for before in pair.correct.before)
+        for letter, those in (("P", base & trained), ("E", ~base & trained), ("S", base & ~trained)):
+            added[f"answers_{letter}"] = np.bincount(pair.correct.problem[those], minlength=len(pair))
     frame = paired.select(columns).with_columns(**added)
-    return frame.with_columns(pl.col("^(answer_entropy|token_entropy|surprisal|chao1).*$").fill_nan(None)).to_arrow(
-        compat_level=pl.CompatLevel.oldest()
-    )
+    may_be_nan = pl.col("^(answer_entropy|n_tokens|token_entropy|surprisal|chao1).*$")
+    return frame.with_columns(may_be_nan.fill_nan(None)).to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def _mean(values: pl.Series) -> float:

@@ -99,8 +99,12 @@ def test_per_problem(folder: Path) -> None:
         for name in ("n", "c", "first_correct", "distinct_answers", "distinct_correct_answers", "answer_entropy")
         for side in ("base", "trained")
     ] + ["epsilon"] + [
-        f"{name}_{side}" for side in ("base", "trained") for name in ("above_epsilon", "token_entropy", "surprisal")
-    ] + [f"{name}_{side}" for side in ("base", "trained") for name in ("chao1", "chao1_low", "chao1_high")]
+        f"{name}_{side}"
+        for side in ("base", "trained")
+        for name in ("above_epsilon", "n_tokens", "token_entropy", "surprisal")
+    ] + [f"{name}_{side}" for side in ("base", "trained") for name in ("chao1", "chao1_low", "chao1_high")] + [
+        f"answers_{letter}" for letter in "PES"
+    ]
     row = table.filter(pc.equal(table["problem_id"], "S")).to_pylist()[0]
     assert row["answer_entropy_trained"] == pytest.approx(1.6094379124)
     assert row["epsilon"] == pytest.approx(2.995732 / 4)  # by the fewer samples
@@ -123,6 +127,11 @@ def test_per_problem(folder: Path) -> None:
         "distinct_answers_trained": 5,
         "distinct_correct_answers_base": 1,
         "distinct_correct_answers_trained": 0,
+        "n_tokens_base": 8,
+        "n_tokens_trained": 10,
+        "answers_P": 0,
+        "answers_E": 0,
+        "answers_S": 1,
     }
     assert table["group"].to_pylist() == sorted("PESO")
 
