@@ -15,10 +15,15 @@ REWARDS = st.integers(2, 6).flatmap(
 )
 
 
+def normalised(rewards_GN: torch.Tensor) -> torch.Tensor:
+    """GRPO's, with everything scored."""
+    return group_normalised(rewards_GN, torch.ones_like(rewards_GN, dtype=torch.bool))
+
+
 def test_by_hand() -> None:
     # Group 0: mean 1/4, variance (9/16 + 3·1/16)/4 = 3/16, so √3/4: advantages 3/√3 = √3 and −1/√3.
     # Group 1: mean 1/2, standard deviation 1/2: ±1. Each group by its own.
-    got = group_normalised(torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0]]))
+    got = normalised(torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0]]))
     third = 1 / math.sqrt(3)
     assert got[0].tolist() == pytest.approx([math.sqrt(3), -third, -third, -third])
     assert got[1].tolist() == [-1.0, 1.0, 1.0, -1.0]
@@ -28,13 +33,13 @@ def test_by_hand() -> None:
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 16])
 def test_equal_rewards_say_nothing(reward: float, n: int) -> None:
     # In float32 the mean of seven 0.1 is not 0.1: a rounding error must not become an advantage of ±1.
-    assert group_normalised(torch.full((2, n), reward)).tolist() == [[0.0] * n] * 2
+    assert normalised(torch.full((2, n), reward)).tolist() == [[0.0] * n] * 2
 
 
 @given(REWARDS)
 @settings(max_examples=40, deadline=None)
 def test_centred_and_scaled(rewards: list[list[float]]) -> None:
-    for row, got in zip(rewards, group_normalised(torch.tensor(rewards, dtype=torch.float64)).tolist()):
+    for row, got in zip(rewards, normalised(torch.tensor(rewards, dtype=torch.float64)).tolist()):
         assert sum(got) == pytest.approx(0.0, abs=1e-9)
         assert sum(a * a for a in got) / len(got) == pytest.approx(float(len(set(row)) > 1))
         assert [a > b for a in got for b in got] == [a > b for a in row for b in row]  # order is kept
@@ -44,9 +49,7 @@ def test_centred_and_scaled(rewards: list[list[float]]) -> None:
 @settings(max_examples=40, deadline=None)
 def test_reward_scale_and_origin_do_not_matter(rewards: list[list[float]], scale: float, origin: float) -> None:
     rewards_GN = torch.tensor(rewards, dtype=torch.float64)
-    torch.testing.assert_close(
-        group_normalised(rewards_GN * scale + origin), group_normalised(rewards_GN), atol=1e-6, rtol=1e-6
-    )
+    torch.testing.assert_close(normalised(rewards_GN * scale + origin), normalised(rewards_GN), atol=1e-6, rtol=1e-6)
 
 
 def test_learning_rates_by_hand() -> None:

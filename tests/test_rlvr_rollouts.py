@@ -7,12 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leash_ray.rlvr.advantages import group_normalised
-from leash_ray.rlvr.rollouts import Draw, Rollouts, collect, prompts_of_step, rewards_of, share_of_worker, summarise
+from leash_ray.rlvr.rollouts import Draw, Rollouts, collect, has_signal, prompts_of_step, share_of_worker, summarise
 from leash_ray.seeds import stream_seed
 from leash_ray.types import CompletionBatch, Problem, SampleRequest, SamplingParams, Verdict
 from leash_ray.verify import Verification
@@ -67,17 +65,17 @@ def key(draw: Draw) -> tuple[str, int]:
 def rollouts(draws: Sequence[Draw], n: int, policy: ScriptedPolicy | None = None, step: int = 0) -> Rollouts:
     return collect(
         policy or ScriptedPolicy(), verify, draws,
-        group_size=n, params=SamplingParams(), step=step, seed=1, pad_id=0,
+        group_size=n, temperatures=[1.0] * len(draws), max_tokens=32, step=step, seed=1,
     )  # fmt: skip
 
 
 def test_collect_agrees_with_the_policy_s_distribution() -> None:
     n = 2000
     got = rollouts([Draw(PROBLEMS[0], 0), Draw(PROBLEMS[1], 0), Draw(PROBLEMS[2], 0)], n)
-    # References 0, 1, 2. Of the scored answers (0 and 1) 2/3 are right for problem 0 and 1/3 for problem 1, and
-    # errors take that mean; for problem 2 nothing that is right can be scored. 5 standard errors are 0.05.
-    rewards = got.sums["reward"] / n
-    assert rewards == pytest.approx(2 / 3 + 1 / 3, abs=0.1)
+    # References 0, 1, 2, drawn with 1/2, 1/4 and 1/4; answer 2 is always an error, so nothing that is right for
+    # problem 2 can be scored. 5 standard errors are 0.08.
+    assert got.sums["correct"] / n == pytest.approx(1 / 2 + 1 / 4, abs=0.08)
+    assert got.sums["scored"] == 3 * n - got.sums["errors"]
     assert (got.sums["completions"], got.sums["groups"], got.sums["groups_with_signal"]) == (3 * n, 3, 2)
     assert got.sums["errors"] == got.sums["truncated"] == pytest.approx(3 * n / 4, rel=0.15)
     assert got.sums["tokens"] == 2 * 3 * n - got.sums["truncated"]
@@ -86,49 +84,41 @@ def test_collect_agrees_with_the_policy_s_distribution() -> None:
     assert [g.version for g in got.groups] == [3, 3, 3]
 
 
-def test_every_row_has_the_advantage_of_its_own_verdict() -> None:
-    n = 16
-    got = rollouts([Draw(p, 0) for p in PROBLEMS], n)
-    for b, (text, problem) in enumerate(
-        (text, p) for p, g in zip(PROBLEMS, got.groups, strict=True) for text in g.texts
-    ):
-        advantage, first_id = float(got.batch.advantages_B[b]), int(got.batch.ids_BT[b, 2])
-        assert first_id == 10 + int(text)
-        assert got.batch.old_logp_BT[b, 1] == pytest.approx(math.log(ScriptedPolicy.PROBABILITIES[int(text)]))
-        if text == "2" or problem.reference == "2":
-            assert advantage == pytest.approx(0.0, abs=1e-6)
-        else:
-            assert (advantage > 0) == (text == problem.reference)
+def test_what_was_seen_of_each_problem() -> None:
+    got = rollouts([Draw(PROBLEMS[0], 0), Draw(PROBLEMS[1], 0), Draw(PROBLEMS[0], 1)], 50)
+    answers = [list(group.texts) for group in got.groups]
+    assert got.seen() == {
+        PROBLEMS[0].id: (
+            100 - answers[0].count("2") - answers[2].count("2"), answers[0].count("0") + answers[2].count("0")
+        ),
+        PROBLEMS[1].id: (50 - answers[1].count("2"), answers[1].count("1")),
+    }  # fmt: skip
 
 
-def test_errors_teach_nothing() -> None:
-    def advantages(*verdicts: Verdict) -> list[float]:
-        verifications = [Verification(v, None, None) for v in verdicts]
-        return group_normalised(rewards_of(verifications, 1, len(verdicts)))[0].tolist()
+def test_signal_is_what_was_scored() -> None:
+    def signal(*verdicts: Verdict) -> bool:
+        return has_signal([Verification(v, None, None) for v in verdicts])
 
-    # Scored: 1, 0, 0, so the ERROR takes 1/3. Variance (4/9 + 1/9 + 1/9 + 0)/4 = 1/6.
-    root = math.sqrt(6)
-    assert advantages(C, W, E, W) == pytest.approx([2 / 3 * root, -root / 3, 0.0, -root / 3], abs=1e-6)
-    assert advantages(E, E, E) == [0.0, 0.0, 0.0]
-    assert advantages(C, E, C) == [0.0, 0.0, 0.0]  # not "better than the ERROR"
-    assert advantages(W, E, W) == [0.0, 0.0, 0.0]
-    # No answer and a cut-off one are wrong, not unscored.
-    assert advantages(C, Verdict.NO_ANSWER, C, Verdict.TRUNCATED) == [1.0, -1.0, 1.0, -1.0]
+    assert signal(C, W) and signal(C, E, Verdict.TRUNCATED)
+    assert not any(signal(*verdicts) for verdicts in ((C, C), (W, Verdict.NO_ANSWER), (C, E), (W, E), (E, E)))
 
 
-def test_rewards_keep_groups_apart() -> None:
-    verifications = [Verification(v, None, None) for v in (C, E, C, W, E, W)]
-    assert rewards_of(verifications, 2, 3).tolist() == [[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]]
+def test_each_group_has_its_own_temperature() -> None:
+    class Hot(ScriptedPolicy):
+        temperatures: list[tuple[float, int, list[str]]] = []
 
+        def sample(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[CompletionBatch]:
+            self.temperatures.append((params.temperature, params.max_tokens, [r.prompt for r in requests]))
+            return super().sample(requests, params)
 
-@given(st.lists(st.sampled_from(list(Verdict)), min_size=8, max_size=8))
-@settings(max_examples=60, deadline=None)
-def test_an_error_has_advantage_zero(verdicts: list[Verdict]) -> None:
-    verifications = [Verification(v, None, None) for v in verdicts]
-    advantages = group_normalised(rewards_of(verifications, 2, 4)).flatten().tolist()
-    for verdict, advantage in zip(verdicts, advantages):
-        assert verdict != E or advantage == pytest.approx(0.0, abs=1e-6)
-        assert verdict == E or (advantage >= 0) == (verdict == C) or advantage == 0
+    policy = Hot()
+    draws = [Draw(p, 0) for p in PROBLEMS[:3]]
+    got = collect(
+        policy, verify, draws, group_size=4, temperatures=[0.7, 1.2, 0.7], max_tokens=9, step=0, seed=1
+    )  # fmt: skip
+    assert policy.temperatures == [(0.7, 9, ["0:", "2:"]), (1.2, 9, ["1:"])]
+    assert [g.texts for g in got.groups] == [g.texts for g in rollouts(draws, 4).groups]  # each at its own place
+    assert got.temperatures == [0.7, 1.2, 0.7]
 
 
 @given(st.integers(1, 12), st.integers(1, 30), st.integers(0, 3))
@@ -184,22 +174,23 @@ def test_a_problem_that_comes_twice_in_a_step_is_drawn_twice() -> None:
 
 
 def test_summary_by_hand() -> None:
-    # Two workers' sums: 8 completions in 2 groups, rewards 1 1 0 0 | 0 0 0 0, 20 tokens.
+    # Two workers' sums: 10 completions in 2 groups, 8 of them scored, 2 correct, 25 tokens.
+    # Mean 2/8; the variance of ones and zeros is 1/4 · 3/4.
     summary = summarise(
         {
-            "completions": 8.0, "reward": 2.0, "reward_squared": 2.0, "groups": 2.0, "groups_with_signal": 1.0,
-            "tokens": 20.0, "surprisal_nats": 30.0, "truncated": 2.0, "errors": 1.0, "rollout_s": 3.0, "verify_s": 1.0,
+            "completions": 10.0, "scored": 8.0, "correct": 2.0, "groups": 2.0, "groups_with_signal": 1.0,
+            "tokens": 25.0, "surprisal_nats": 37.5, "truncated": 2.0, "errors": 2.0, "rollout_s": 3.0, "verify_s": 1.0,
         },
         workers=2,
     )  # fmt: skip
     assert summary == {
         "reward_mean": 0.25, "reward_std": pytest.approx(math.sqrt(3) / 4), "group_signal_share": 0.5,
-        "response_length": 2.5, "surprisal": 1.5, "truncation_share": 0.25, "verifier_errors": 1.0,
+        "response_length": 2.5, "surprisal": 1.5, "truncation_share": 0.2, "verifier_errors": 2.0,
         "rollout_s": 1.5, "verify_s": 0.5,
     }  # fmt: skip
 
 
-def test_summary_of_rollouts_matches_their_tensors() -> None:
+def test_summary_of_rollouts_matches_their_verdicts() -> None:
     """Against the whole batch of both workers at once."""
     draws = prompts_of_step(PROBLEMS, 0, 4, seed=1)
     parts = [rollouts(share_of_worker(draws, rank, 2), 8) for rank in range(2)]
@@ -208,8 +199,11 @@ def test_summary_of_rollouts_matches_their_tensors() -> None:
     for key, value in summarise(whole.sums, 1).items():
         if not key.endswith("_s"):
             assert summarise(totals, 2)[key] == pytest.approx(value)
-    signal = torch.cat([part.batch.advantages_B.view(-1, 8) for part in parts]).abs().amax(1) > 0
-    assert totals["groups_with_signal"] == int(signal.sum())
+    rights = [
+        [text == d.problem.reference for text in g.texts if text != "2"] for d, g in zip(whole.draws, whole.groups)
+    ]
+    assert totals["groups_with_signal"] == sum(0 < sum(right) < len(right) for right in rights) > 0
+    assert summarise(totals, 2)["reward_mean"] == pytest.approx(sum(map(sum, rights)) / sum(map(len, rights)))
 
 
 def test_stream_seeds_are_distinct_and_leave_room_for_samples() -> None:

@@ -57,10 +57,10 @@ class TrainBatch:
             start += size
 
     def _ends(self) -> torch.Tensor:
-        """How far each row has to be computed [B]: past its last token to learn from."""
+        """How far each row has to be computed [B]: past its last token to learn from; at least 1."""
         width = self.mask_BT.shape[1]
         at_T = torch.arange(1, width + 1)
-        return (self.mask_BT.gt(0) * at_T).amax(1)
+        return (self.mask_BT.gt(0) * at_T).amax(1).clamp(min=1)
 
 
 def collate(
