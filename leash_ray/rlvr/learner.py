@@ -45,7 +45,6 @@ class Learner:
         self.device = torch.device("cpu" if cpu else f"cuda:{torch.cuda.current_device()}")
         self.tokenizer = AutoTokenizer.from_pretrained(model)
         self.pad_id = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
-        self.reference = network.load_reference(model, config, self.device) if config.kl.needed else None
         self.kl_coef = config.kl.coef
         """Weight of the KL term of the next step; who watches training may raise it."""
         self.entropy_bonus = EntropyBonus(config.loss)
@@ -54,6 +53,9 @@ class Learner:
             # Only speeds up inference all-reduces, and takes a compiler and most of a minute to build.
             deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         self._start_engine(model)
+        self.reference = None
+        if config.kl.needed:
+            self.reference = network.load_reference(model, config, self.device, self.engine.module)
 
     def _start_engine(self, model: str | Path) -> None:
         import deepspeed
@@ -238,7 +240,13 @@ class Learner:
         Args:
             more: JSON that :meth:`load` gives back.
         """
-        self.engine.save_checkpoint(str(folder), tag=ENGINE_TAG, client_state={"step": step})
+        # What is frozen comes from the model that training started from.
+        self.engine.save_checkpoint(
+            str(folder),
+            tag=ENGINE_TAG,
+            client_state={"step": step},
+            exclude_frozen_parameters=self.config.lora is not None,
+        )
         if dist.get_rank() == 0:
             state = {
                 "step": step,
@@ -258,7 +266,9 @@ class Learner:
             ValueError: the checkpoint is of another number of workers or ZeRO stage.
         """
         state = network.read_state(folder, self.config)
-        loaded, _ = self.engine.load_checkpoint(str(folder), tag=ENGINE_TAG)
+        loaded, _ = self.engine.load_checkpoint(
+            str(folder), tag=ENGINE_TAG, load_module_strict=self.config.lora is None
+        )
         assert loaded, f"no engine state in {folder}"  # DeepSpeed would go on without
         self.kl_coef, self._reference_step = state["kl_coef"], state["reference_step"]
         self.entropy_bonus.restore(state["entropy_bonus"])

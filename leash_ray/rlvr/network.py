@@ -1,4 +1,4 @@
-"""The model that is trained and the reference policy: loading, exporting."""
+"""The model that is trained, whole or by low-rank adapters, and the reference policy: loading, exporting."""
 
 import json
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from leash_ray.rlvr.lora import WithoutAdapters, adapted, is_adapted, merged_state, plain_model
 from leash_ray.rlvr.settings import TrainConfig
 
 
@@ -19,13 +20,21 @@ def load_network(model: str | Path, config: TrainConfig) -> Any:
     network = AutoModelForCausalLM.from_pretrained(model, dtype=dtype_of(config))
     if config.gradient_checkpointing:
         network.gradient_checkpointing_enable()
-    return network
+        if config.lora:
+            network.enable_input_require_grads()  # else no checkpointed block has an input with a gradient
+    return adapted(network, config.lora) if config.lora else network
 
 
-def load_reference(model: str | Path, config: TrainConfig, device: torch.device) -> Any:
-    """The policy that KL is measured to: never trained."""
+def load_reference(model: str | Path, config: TrainConfig, device: torch.device, trained: Any) -> Any:
+    """The policy that KL is measured to: never trained.
+
+    Args:
+        trained: the model that is trained; where adapters are, it is the reference itself with them off.
+    """
     from transformers import AutoModelForCausalLM
 
+    if config.lora and config.kl.reset_every is None:
+        return WithoutAdapters(trained)
     reference = AutoModelForCausalLM.from_pretrained(model, dtype=dtype_of(config)).to(device).eval()
     reference.requires_grad_(False)
     return reference
@@ -45,7 +54,8 @@ def deepspeed_config(config: TrainConfig) -> dict[str, Any]:
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "gradient_clipping": config.grad_clip,
-        "zero_optimization": {"stage": config.zero_stage},
+        "zero_optimization": {"stage": config.zero_stage, **_offloaded(config)},
+        "zero_force_ds_cpu_optimizer": False,  # DeepSpeed's own for the CPU needs a compiler where it runs
         "bf16": {"enabled": config.bf16},
         "zero_allow_untested_optimizer": True,
         "steps_per_print": 10**9,
@@ -56,13 +66,29 @@ def deepspeed_config(config: TrainConfig) -> dict[str, Any]:
     }
 
 
+def _offloaded(config: TrainConfig) -> dict[str, Any]:
+    place = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
+    return {
+        **({"offload_optimizer": place} if config.offload != "none" else {}),
+        **({"offload_param": place} if config.offload == "all" else {}),
+    }
+
+
 def export(network: Any, tokenizer: Any, folder: Path, sharded: bool) -> None:
-    """Write the weights as a Hugging Face folder (every worker must call this; worker 0 writes)."""
-    with _gathered(network, sharded) as state:
-        if dist.get_rank() == 0:
-            network.save_pretrained(folder, state_dict=state)
-            tokenizer.save_pretrained(folder)
+    """Write the weights as a Hugging Face folder, adapters merged (every worker must call this; worker 0 writes)."""
+    whole, state = (plain_model(network), merged_state(network, sharded)) if is_adapted(network) else (network, None)
+    if state is None:
+        with _gathered(network, sharded) as state:
+            _write(whole, tokenizer, folder, state)
+    else:
+        _write(whole, tokenizer, folder, state)
     dist.barrier()
+
+
+def _write(network: Any, tokenizer: Any, folder: Path, state: dict[str, torch.Tensor]) -> None:
+    if dist.get_rank() == 0:
+        network.save_pretrained(folder, state_dict=state)
+        tokenizer.save_pretrained(folder)
 
 
 @contextmanager
