@@ -1,4 +1,4 @@
-"""The clipped loss: hand-worked tokens, gradients by finite differences, and sums that do not depend on cuts."""
+"""Policy losses: hand-worked tokens, gradients by finite differences, and sums that do not depend on cuts."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from leash_ray.rlvr.batch import TrainBatch
 from leash_ray.rlvr.kl import kl_estimate
-from leash_ray.rlvr.losses import TokenLoss, token_logprobs_and_entropy, token_loss
+from leash_ray.rlvr.losses import TokenLoss, row_scales, shaped_token_loss, token_logprobs_and_entropy, token_loss
 from leash_ray.rlvr.settings import LossConfig
 
 CLIP = LossConfig(clip_low=0.2, clip_high=0.3)
@@ -155,3 +155,107 @@ def test_sums_do_not_depend_on_cuts_or_padding(tokens: int, extra_width: int, se
     )  # fmt: skip
     cuts = [sums(index, micro.mask_BT.shape[1] + extra_width) for index, micro in batch.micro_batches(tokens)]
     assert [sum(values) for values in zip(*cuts)] == pytest.approx(list(whole))
+
+
+# Other losses, each at ratio r with advantage A, clipped to [0.8, 1.3]: what the loss is, and its gradient by ln p.
+RATIO_LOSSES = [
+    # dual clip at 3: for A < 0 no more than −3·A, and no gradient beyond; for A > 0 nothing changes
+    (LossConfig(clip_low=0.2, clip_high=0.3, dual_clip=3.0), 2.0, -1.0, 2.0, 2.0, (0, 0)),
+    (LossConfig(clip_low=0.2, clip_high=0.3, dual_clip=3.0), 5.0, -1.0, 3.0, 0.0, (0, 1)),
+    (LossConfig(clip_low=0.2, clip_high=0.3, dual_clip=3.0), 5.0, 1.0, -1.3, 0.0, (0, 1)),
+    (LossConfig(clip_low=0.2, clip_high=0.3, dual_clip=3.0), 0.5, -1.0, 0.8, 0.0, (1, 0)),
+    # cispo: ln p = ln r − 1 here, weighed by the clipped ratio: −clip(r)·A·ln p, gradient −clip(r)·A everywhere
+    (LossConfig(kind="cispo", clip_low=0.2, clip_high=0.3), 1.0, 2.0, 2.0, -2.0, (0, 0)),
+    (LossConfig(kind="cispo", clip_low=0.2, clip_high=0.3), math.e, 2.0, 0.0, -2.6, (0, 1)),
+    (LossConfig(kind="cispo", clip_low=0.2, clip_high=0.3), 1 / math.e, 2.0, 3.2, -1.6, (1, 0)),
+    (LossConfig(kind="cispo", clip_low=0.2, clip_high=0.3), 1 / math.e, -1.0, -1.6, 0.8, (1, 0)),
+    (LossConfig(kind="cispo", clip_low=1.0, clip_high=0.3), 1 / math.e, 2.0, 4 / math.e, -2 / math.e, (0, 0)),
+    # nll: no ratio at all: −A·ln p
+    (LossConfig(kind="nll"), math.e**2, 2.0, -2.0, -2.0, (0, 0)),
+    (LossConfig(kind="nll"), 1.0, -1.0, -1.0, 1.0, (0, 0)),
+]
+
+
+@pytest.mark.parametrize(("config", "ratio", "advantage", "expected", "slope", "clipped"), RATIO_LOSSES)
+def test_other_losses_by_hand(
+    config: LossConfig, ratio: float, advantage: float, expected: float, slope: float, clipped: tuple[int, int]
+) -> None:
+    logp_BT = f64([[math.log(ratio) - 1.0]]).requires_grad_()
+    got = token_loss(logp_BT, f64([[-1.0]]), f64([advantage]), torch.ones(1, 1), config)
+    got.loss_BT.sum().backward()
+    assert (got.loss_BT.item(), logp_BT.grad.item()) == (pytest.approx(expected), pytest.approx(slope))
+    assert (got.low_BT.item(), got.high_BT.item()) == clipped
+
+
+def test_gspo_by_hand() -> None:
+    # Ratios 2, 1/2 and 4 over three tokens: (2·½·4)^(1/3) = 4^(1/3) ≈ 1.587 for each of them, clipped at 1.3 if A > 0.
+    # The second row has two tokens, 2 and 2: 2, and A < 0 leaves it alone. Its third is not sampled.
+    gspo = LossConfig(kind="gspo", clip_low=0.2, clip_high=0.3)
+    old_BT = torch.full((2, 3), -1.0, dtype=torch.float64)
+    logp_BT = (old_BT + f64([[2.0, 0.5, 4.0], [2.0, 2.0, 9.0]]).log()).requires_grad_()
+    mask_BT = torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]])
+    got = token_loss(logp_BT, old_BT, f64([2.0, -1.0]), mask_BT, gspo)
+    assert got.ratio_BT.tolist() == [pytest.approx([4 ** (1 / 3)] * 3), pytest.approx([2.0, 2.0, 0.0])]
+    assert got.loss_BT.tolist() == [pytest.approx([-2.6] * 3), pytest.approx([2.0, 2.0, 0.0])]
+    assert got.high_BT.tolist() == [[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]]
+    # Averaged over completions, the second is s·1 with s = √(r₁r₂): ds/d ln pₜ = s/2, and half of that of two rows.
+    (got.loss_BT * row_scales(mask_BT, "sequence", 5, 2, 9)[:, None]).sum().backward()
+    assert logp_BT.grad.tolist() == [pytest.approx([0.0] * 3), pytest.approx([0.5, 0.5, 0.0])]
+
+
+def test_gspo_of_one_token_is_the_clip() -> None:
+    ratios_BT = f64([[0.3], [0.9], [1.2], [2.0]]).log()
+    for advantage in (1.0, -1.0):
+        args = (ratios_BT, torch.zeros(4, 1), f64([advantage] * 4), torch.ones(4, 1))
+        gspo = token_loss(*args, LossConfig(kind="gspo", clip_low=0.2, clip_high=0.3))
+        assert torch.equal(gspo.loss_BT, token_loss(*args, CLIP).loss_BT)
+
+
+@pytest.mark.parametrize("kind", ["clip", "cispo", "gspo", "nll"])
+def test_weights_multiply_and_have_no_gradient(kind: str) -> None:
+    logp_BT, old_BT = f64([[-1.0, -2.0]]), f64([[-1.1, -1.9]])
+    args = (old_BT, f64([1.5]), torch.ones(1, 2), LossConfig(kind=kind))  # type: ignore[arg-type]
+    weights_BT = f64([[0.5, 2.0]])
+    assert torch.equal(token_loss(logp_BT, *args, weights_BT).loss_BT, token_loss(logp_BT, *args).loss_BT * weights_BT)
+
+
+def test_another_policy_s_tokens_by_hand() -> None:
+    # p = 1/4 and γ = 1/4: −A/2, and d/d ln p of p/(p + γ) is γp/(p + γ)² = (1/16)/(1/4) = 1/4. Twice that for A = 2.
+    logp_BT = f64([[0.25, 0.5]]).log().requires_grad_()
+    loss_BT = shaped_token_loss(logp_BT, f64([2.0]), torch.tensor([[1.0, 0.0]]), 0.25)
+    loss_BT.sum().backward()
+    assert loss_BT.tolist() == [pytest.approx([-1.0, 0.0])]
+    assert logp_BT.grad.tolist() == [pytest.approx([-0.5, 0.0])]
+
+
+def test_averages_by_hand() -> None:
+    # Completions of 2, 4 and 0 tokens in a step of 10 tokens and 4 completions with any; at most 8 tokens each.
+    mask_BT = f64([[1, 1, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]])
+    assert row_scales(mask_BT, "token", 10, 4, 8).tolist() == pytest.approx([1 / 10] * 3)
+    assert row_scales(mask_BT, "sequence", 10, 4, 8)[:2].tolist() == pytest.approx([1 / 8, 1 / 16])
+    assert row_scales(mask_BT, "fixed", 10, 4, 8).tolist() == pytest.approx([1 / 32] * 3)
+    for mean in ("token", "sequence", "fixed"):
+        assert row_scales(mask_BT[2:], mean, 0.0, 0.0, 8).isfinite().all()  # nothing to learn from is no division by 0
+
+
+@given(st.integers(1, 8), st.sampled_from(["token", "sequence", "fixed"]), st.integers(0, 10**6))
+@settings(max_examples=40, deadline=None)
+def test_averages_do_not_depend_on_cuts(size: int, mean: str, seed: int) -> None:
+    """Row by row, in cuts of ``size`` rows, and against what each average is called."""
+    draw = torch.Generator().manual_seed(seed)
+    mask_BT = (torch.rand(8, 5, generator=draw) < 0.5).double()
+    loss_BT = torch.randn(8, 5, generator=draw, dtype=torch.float64) * mask_BT
+    n_tokens, n_rows = float(mask_BT.sum()), float((mask_BT.sum(1) > 0).sum())
+    cut = sum(
+        float((loss_BT[i : i + size] * row_scales(mask_BT[i : i + size], mean, n_tokens, n_rows, 7)[:, None]).sum())
+        for i in range(0, 8, size)
+    )
+    rows = [row[m > 0] for row, m in zip(loss_BT, mask_BT, strict=True) if m.any()]
+    if not rows:
+        return
+    whole = {
+        "token": torch.cat(rows).mean(),
+        "sequence": torch.stack([row.mean() for row in rows]).mean(),
+        "fixed": torch.stack([row.sum() / 7 for row in rows]).mean(),
+    }[mean]
+    assert cut == pytest.approx(float(whole))

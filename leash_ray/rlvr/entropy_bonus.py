@@ -30,8 +30,8 @@ class EntropyBonus:
         if target is None or entropy_nats != entropy_nats:
             return
         self._is_below = entropy_nats <= target
-        change = self._loss.entropy_rate if entropy_nats < target else -self._loss.entropy_rate
-        self._coef = max(0.0, self._coef + change)
+        above = (entropy_nats > target) - (entropy_nats < target)
+        self._coef = max(0.0, self._coef - above * self._loss.entropy_rate)
 
     def state(self) -> dict[str, float]:
         """What a checkpoint keeps."""

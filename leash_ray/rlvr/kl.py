@@ -8,8 +8,16 @@ def kl_estimate(
 ) -> torch.Tensor:
     """Of each sampled token (nats) [B, T], 0 elsewhere; with the gradient that ``logp_BT`` has.
 
-    With ln r = ln p_ref − ln p: ``k1`` = −ln r, unbiased, and negative at times; ``k2`` = (ln r)²/2, biased, but its
-    gradient is that of the KL; ``k3`` = r − 1 − ln r, unbiased and never negative (GRPO, arXiv 2402.03300, eq. 4).
+    With ln r = ln p_ref − ln p: ``k1`` = −ln r, unbiased, and negative at times; ``k2`` = (ln r)²/2, biased and never
+    negative; ``k3`` = r − 1 − ln r, unbiased and never negative (GRPO, arXiv 2402.03300, eq. 4).
+
+    A good estimate of the KL need not lead to it as a part of what is trained (samples are the policy's own):
+
+    - in the reward: ``k1``, summed over a completion, gives the gradient of KL(policy ‖ reference) of whole
+      completions. Then the best policy is the exponentially tilted reference (Wu et al., arXiv 2507.14843, Prop. C.4).
+    - in the loss: ``k2`` has in expectation the gradient of each token's KL given the tokens before it, without what a
+      token does to the KL of later ones: for completions of one token that is the same as above. ``k3`` has the
+      gradient of KL(reference ‖ policy), the other direction; ``k1`` has none.
     """
     sampled_BT = mask_BT > 0  # elsewhere r may overflow, and 0·inf is no number
     log_r_BT = torch.where(sampled_BT, ref_logp_BT, 0.0) - torch.where(sampled_BT, logp_BT, 0.0)

@@ -54,8 +54,9 @@ def token_loss(
     - ``clip``: −min(r·A, clip(r)·A), r = p/p_old (PPO, arXiv 1707.06347, eq. 7; unequal bounds: DAPO, arXiv
       2503.14476, eq. 8). With ``dual_clip`` c, for A < 0 at most −c·A (arXiv 1912.09729, eq. 5).
     - ``gspo``: the same, with r = exp(mean over tokens of ln p − ln p_old) of the whole completion (arXiv 2507.18071,
-      eq. 7); average over ``sequence`` to have its objective.
-    - ``cispo``: −sg(clip(r))·A·ln p: bounded weights, and no token loses its gradient (arXiv 2506.13585, eq. 4).
+      eq. 7); average over ``sequence`` to have its objective. (Its authors clip at about 3e-4 and 4e-4.)
+    - ``cispo``: −sg(clip(r))·A·ln p: bounded weights, and no token loses its gradient (arXiv 2506.13585, eq. 4;
+      there without a bound from below: ``clip_low: 1``).
     - ``nll``: −A·ln p: REINFORCE; with A = 1, maximum likelihood.
 
     Args:

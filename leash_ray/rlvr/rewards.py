@@ -29,12 +29,14 @@ def overlong_penalty(lengths_GN: torch.Tensor, max_tokens: int, overlong: Overlo
 
 def rarity_discount(rewards_GN: torch.Tensor, logprob_sums_GN: torch.Tensor, rarity: float) -> torch.Tensor:
     """Rewards of correct completions, less the more likely they are (unlikeliness reward, He et al., "Rewarding the
-    unlikely", arXiv 2506.02355, eq. 5): r · (1 − β · (N − rank)/N), where the likeliest of the group has rank 0.
+    unlikely", arXiv 2506.02355): r · (1 − β · (N − rank)/N), where the likeliest of the group, correct or not, has rank
+    0. Equally likely ones, such as copies of one another, share their mean rank.
 
     Args:
         logprob_sums_GN: ln p of each whole completion under the policy that sampled it.
         rarity: β.
     """
     n = rewards_GN.shape[1]
-    rank_GN = torch.argsort(torch.argsort(logprob_sums_GN, dim=1, descending=True, stable=True), dim=1)
+    theirs_GNN, own_GNN = logprob_sums_GN[:, None, :], logprob_sums_GN[:, :, None]
+    rank_GN = (theirs_GNN > own_GNN).sum(2) + ((theirs_GNN == own_GNN).sum(2) - 1) / 2
     return torch.where(rewards_GN > 0, rewards_GN * (1.0 - rarity * (n - rank_GN) / n), rewards_GN)

@@ -1,5 +1,6 @@
 """From verified rollouts to advantages: rewards, what is taken from them, advantages, weights of problems."""
 
+import math
 from dataclasses import replace
 
 import torch
@@ -7,7 +8,7 @@ import torch
 from leash_ray.rlvr.advantages import advantages
 from leash_ray.rlvr.batch import TrainBatch
 from leash_ray.rlvr.book import Book
-from leash_ray.rlvr.collectives import all_sum
+from leash_ray.rlvr.collectives import all_max, all_sum
 from leash_ray.rlvr.gating import gate
 from leash_ray.rlvr.rewards import overlong_penalty, rarity_discount, rewards_of
 from leash_ray.rlvr.rollouts import Rollouts
@@ -40,7 +41,8 @@ def score(
     rewards_GN = rewards_GN - overlong_penalty(lengths_GN, config.max_tokens_at(step), config.overlong)
     if kl_B is not None:
         rewards_GN = rewards_GN - kl_coef * kl_B.view(-1, n)
-    found_GN = advantages(rewards_GN, scored_GN, config.advantage, _moments(rewards_GN, scored_GN))
+    moments = _moments(rewards_GN, scored_GN) if config.advantage.kind == "reinforce_pp" else None
+    found_GN = advantages(rewards_GN, scored_GN, config.advantage, moments)
     found_GN = found_GN * gate([book.record(d.problem.id) for d in rollouts.draws], config.advantage)[:, None]
     mask_BT = batch.mask_BT
     if config.overlong.mask:
@@ -50,14 +52,16 @@ def score(
 
 
 def _moments(rewards_GN: torch.Tensor, scored_GN: torch.Tensor) -> tuple[float, float]:
-    """Mean and standard deviation over all workers' scored completions."""
-    total = all_sum(
-        {
-            "n": float(scored_GN.sum()),
-            "sum": float((rewards_GN * scored_GN).sum()),
-            "squares": float((rewards_GN**2 * scored_GN).sum()),
-        }
-    )
+    """Mean and standard deviation over all workers' scored completions; equal rewards have a deviation of exactly 0."""
+    scored = rewards_GN[scored_GN].double()
+    total = all_sum({"n": float(len(scored)), "sum": float(scored.sum())})
     n = max(1.0, total["n"])
     mean = total["sum"] / n
-    return mean, max(0.0, total["squares"] / n - mean**2) ** 0.5
+    squares = all_sum({"of": float(((scored - mean) ** 2).sum())})["of"]
+    ends = all_max({"high": _largest(scored), "low": _largest(-scored)})
+    # Not left to the sums: the mean of equal numbers is not always that number.
+    return mean, 0.0 if ends["high"] <= -ends["low"] else (squares / n) ** 0.5
+
+
+def _largest(values: torch.Tensor) -> float:
+    return float(values.max()) if len(values) else -math.inf

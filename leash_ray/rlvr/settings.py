@@ -25,7 +25,7 @@ class AdvantageConfig(Section):
 
     kind: Literal["grpo", "dr_grpo", "rloo", "reinforce_pp", "pass_at_k"] = "grpo"
     k: PositiveInt = 4
-    """Of ``pass_at_k``: a reward is that of the best of k completions."""
+    """Of ``pass_at_k``: a reward is that of the best of k completions; of ``gate: boundary``: the k of pass@k."""
     positive: NonNegative = 1.0
     """Weight of positive advantages; 0 trains on mistakes alone (NSR)."""
     negative: NonNegative = 1.0
@@ -57,6 +57,12 @@ class LossConfig(Section):
     entropy_target: NonNegative | None = None
     """Nats a token: below it entropy_coef grows by entropy_rate a step, above it it falls."""
     entropy_rate: Positive = 1e-3
+
+    @model_validator(mode="after")
+    def _clips(self) -> "LossConfig":
+        if self.dual_clip is not None and self.kind not in ("clip", "gspo"):
+            raise ValueError(f"dual_clip has no meaning for kind: {self.kind}; leave it out, or use kind: clip or gspo")
+        return self
 
 
 class KLConfig(Section):
@@ -283,8 +289,15 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainConfig":
-        if self.advantage.kind == "pass_at_k" and self.advantage.k > self.group_size:
-            raise ValueError(f"advantage.k ({self.advantage.k}) must not be above group_size ({self.group_size})")
+        if self.advantage.kind == "pass_at_k" and self.advantage.k >= self.group_size:
+            raise ValueError(
+                f"advantage.k ({self.advantage.k}) must be below group_size ({self.group_size}): of one set of "
+                "completions, none is better than another"
+            )
+        changes = self.max_tokens if isinstance(self.max_tokens, list) else []
+        shortest = min((int(change.value) for change in changes), default=self.most_tokens)
+        if self.overlong.buffer > shortest:
+            raise ValueError(f"overlong.buffer ({self.overlong.buffer}) must not be above max_tokens ({shortest})")
         if self.offload != "none" and self.zero_stage == 0:
             raise ValueError("offload needs ZeRO: set zero_stage: 2, or 3 for offload: all")
         if self.offload == "all" and self.zero_stage != 3:
