@@ -161,10 +161,17 @@ def _whole(path: Path, run: str | None, resume: bool, overrides: tuple[str, ...]
 
 @leash.command(epilog=example("leash train jobs/configs/countdown.yaml --resume"))
 @click.argument("config")
+@click.option("--dry-run", is_flag=True, help="Only say what it would ask of the cluster and of each GPU's memory.")
 @_run_options
-def train(config: str, run: str | None, resume: bool, overrides: tuple[str, ...]) -> None:
+def train(config: str, dry_run: bool, run: str | None, resume: bool, overrides: tuple[str, ...]) -> None:
     """Train a policy by RLVR as CONFIG says."""
     loaded = _load(Path(config), overrides)
+    if dry_run:
+        from leash_ray.dry_run import dry_run_of_training
+
+        for line in dry_run_of_training(loaded):
+            click.echo(line)
+        return
     from leash_ray import stages
 
     with _session(loaded, run, resume) as current:
