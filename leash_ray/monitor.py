@@ -15,7 +15,8 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +27,14 @@ from leash_ray.files import atomic_path
 METRICS_FILE = "metrics.jsonl"
 WANDB_MODES = ("auto", "online", "offline", "off")
 _RESERVED = ("time", "stage", "step")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A value that is a table: a list of objects in ``metrics.jsonl``, a table in W&B."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
 
 
 class Monitor:
@@ -155,7 +164,7 @@ class Monitor:
             self._wandb.define_metric(f"{stage}/step", hidden=True)
             self._wandb.define_metric(f"{stage}/*", step_metric=f"{stage}/step")
             self._stages.add(stage)
-        row = {f"{stage}/{key}": value for key, raw in metrics.items() if (value := _plain(raw)) is not None}
+        row = {f"{stage}/{key}": value for key, raw in metrics.items() if (value := _for_wandb(raw)) is not None}
         if step is not None:
             row[f"{stage}/step"] = _plain(step)
         self._wandb.log(row)
@@ -239,6 +248,15 @@ def _has_login() -> bool:
     return False
 
 
+def _for_wandb(value: Any) -> Any:
+    if not isinstance(value, Table):
+        return _plain(value)
+    import wandb
+
+    rows = [[None if cell is None else str(cell) for cell in row] for row in value.rows]
+    return wandb.Table(columns=list(value.columns), data=rows) if rows else None
+
+
 def _plain(value: Any) -> Any:
     """``value`` as JSON can hold it: scalars of NumPy and torch unwrapped, NaN and infinities as None."""
     if value is None or isinstance(value, bool | str):
@@ -247,6 +265,8 @@ def _plain(value: Any) -> Any:
         return int(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
+    if isinstance(value, Table):
+        return [_plain(dict(zip(value.columns, row, strict=True))) for row in value.rows]
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

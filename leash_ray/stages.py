@@ -20,6 +20,8 @@ from leash_ray.session import (
     Session,
     models_of,
     open_run,
+    problems_of,
+    prompts_of,
     session,
     training_prompts,
 )
@@ -57,23 +59,27 @@ class RowsAsked:
 
 def train(current: Session) -> Path:
     """RLVR from the base model; returns the trained model's folder."""
-    from leash_ray.rlvr.trainer import TrainJob, fit, last_checkpoint
+    from leash_ray.rlvr.audit_plan import plan_of, result_path
+    from leash_ray.rlvr.trainer import TrainJob, fit
 
     config, run = current.config, current.run
     if config.train is None:
         raise UsageError("the config has no train section, so there is nothing to train; add one, or run leash sample")
-    if run.stage_done("train"):
-        return last_checkpoint(run.path, config.train.steps)
+    if (done := run.stage_info("train")) is not None:
+        return run.path / done["model"]
     models = models_of(config)
     problems = training_prompts(config, run)
+    audit = plan_of(config, prompts_of(config, run, problems_of(config, run)), models)
     policy = current.serve({config.trained: models[config.trained]}, training=True)[config.trained]
     policy.check_prompts(problems, config.train.most_tokens)
+    if audit is not None:
+        policy.check_prompts(audit.problems, config.sampling.max_tokens)
     current.say(
         f"training {config.trained}: {config.train.steps} steps of {config.train.recipe} on {len(problems)} problems"
     )
     started_s = time.monotonic()
     with follow_training(run.metrics_jsonl, config.train.steps, current.say):
-        model = fit(
+        model, steps = fit(
             TrainJob(
                 run_path=run.path.resolve(),
                 config=config.train,
@@ -87,9 +93,15 @@ def train(current: Session) -> Path:
                 cpu=current.device == "cpu",
                 verifier=current.verifier,
                 zeta=config.zeta,
+                audit=audit,
             )
         )
-    run.mark_done("train", {"model": str(model.relative_to(run.path.resolve())), "steps": config.train.steps})
+    run.mark_done("train", {"model": str(model.relative_to(run.path.resolve())), "steps": steps})
+    if steps < config.train.steps:
+        current.say(
+            f"the leash guard stopped training after {steps} of {config.train.steps} steps: the lower end of NSCR's "
+            f"interval fell below train.audit.guard; {result_path(run.path, steps)} says what was lost"
+        )
     current.say(f"trained in {time.monotonic() - started_s:.0f} s: {model}")
     return model
 

@@ -169,7 +169,9 @@ class AuditConfig(Section):
     """The support audit while training: a fixed held-out set, against the base's completions."""
 
     every: PositiveInt = 25
-    """Steps."""
+    """Steps from one audit to the next; there is one after the last step, too."""
+    at_start: bool = False
+    """Also before the first step: the base against itself, which shows what chance alone gives."""
     problems: PositiveInt | None = None
     """How many of the measured problems; None: all."""
     n: PositiveInt = 64
@@ -182,6 +184,12 @@ class AuditConfig(Section):
     """``kl``: multiply the KL weight by ``kl_factor`` each time, at least to ``kl_least``."""
     kl_factor: Annotated[Number, Field(gt=1.0)] = 2.0
     kl_least: Positive = 1e-3
+
+    @model_validator(mode="after")
+    def _within_n(self) -> "AuditConfig":
+        if self.first > self.n:
+            raise ValueError(f"first ({self.first}) is above n ({self.n}); raise n, or lower first")
+        return self
 
 
 class LimitsConfig(Section):
@@ -306,6 +314,11 @@ class TrainConfig(Section):
             for name, given in (("dynamic", self.dynamic), ("seeding", self.seeding)):
                 if given is not None:
                     raise ValueError(f"{name} is for objective: rlvr; objective: {self.objective} has no use for it")
+        if self.audit and self.audit.guard is not None and self.audit.action == "kl":
+            if not self.kl.needed:
+                raise ValueError("audit.action: kl needs a reference policy: set kl.track: true")
+            if self.kl.place == "loss" and self.kl.estimator == "k1":
+                raise ValueError("audit.action: kl with kl.estimator k1 in the loss would change nothing; use k2 or k3")
         if self.seeding and self.seeding.per_group >= self.group_size:
             raise ValueError(f"seeding.per_group must be below group_size ({self.group_size})")
         return self

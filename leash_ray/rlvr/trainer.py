@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from leash_ray.config import MonitorConfig
 from leash_ray.errors import RunFailed
 from leash_ray.policy import ServedPolicy
+from leash_ray.rlvr.audit_plan import AuditPlan
 from leash_ray.rlvr.settings import TrainConfig
 from leash_ray.types import Problem
 from leash_ray.verify.remote import RemoteVerifier
@@ -51,13 +52,16 @@ class TrainJob:
     verifier: RemoteVerifier
     zeta: float = 0.05
     """1 - confidence of epsilon, of the estimates so far."""
+    audit: AuditPlan | None = None
+    """The support audit while training; None: there is none."""
 
 
-def fit(job: TrainJob) -> Path:
+def fit(job: TrainJob) -> tuple[Path, int]:
     """Run the training job to its end, from the last checkpoint where there is one.
 
     Returns:
-        The Hugging Face folder of the last checkpoint.
+        The Hugging Face folder of the last checkpoint, and the steps that were done by then: fewer than asked for
+        where the leash guard stopped training.
 
     Raises:
         RunFailed: training failed; checkpoints up to then are kept.
@@ -95,7 +99,7 @@ def fit(job: TrainJob) -> Path:
             f"training failed: {_root_cause(e)}; its checkpoints are in {job.run_path / CHECKPOINTS}: "
             "go on with the same command and --resume"
         ) from e
-    return last_checkpoint(job.run_path, config.steps)
+    return last_checkpoint(job.run_path)
 
 
 @contextmanager
@@ -113,16 +117,21 @@ def _our_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def last_checkpoint(run_path: Path, step: int) -> Path:
-    """The model folder of the checkpoint after ``step`` steps.
+def last_checkpoint(run_path: Path) -> tuple[Path, int]:
+    """The model folder of the newest checkpoint, and the steps that were done by then.
 
     Raises:
         RunFailed: there is none.
     """
-    folder = run_path / CHECKPOINTS / checkpoint_name(step) / MODEL_FOLDER
-    if not (folder / "config.json").is_file():
-        raise RunFailed(f"no checkpoint of step {step} in {run_path / CHECKPOINTS}; run leash train with --resume")
-    return folder
+    folders = (path.parent.parent for path in (run_path / CHECKPOINTS).glob(f"step-*/{MODEL_FOLDER}/config.json"))
+    newest = max(folders, key=step_of_checkpoint, default=None)
+    if newest is None:
+        raise RunFailed(f"no checkpoint in {run_path / CHECKPOINTS}; run leash train with --resume")
+    return newest / MODEL_FOLDER, step_of_checkpoint(newest)
+
+
+def step_of_checkpoint(folder: Path) -> int:
+    return int(folder.name.removeprefix("step-"))
 
 
 def checkpoint_name(step: int) -> str:
@@ -139,8 +148,10 @@ def _train_worker(loop_config: dict[str, Any]) -> None:
     import ray.train
     import torch
 
+    from leash_ray.rlvr.collectives import all_gather
     from leash_ray.rlvr.learner import Learner
     from leash_ray.rlvr.objective import objective_of
+    from leash_ray.rlvr.support_audit import SupportAudit
     from leash_ray.rlvr.sync import WeightSync
     from leash_ray.rlvr.turns import FOLDER, Turns
     from leash_ray.rlvr.watched import watched
@@ -163,9 +174,16 @@ def _train_worker(loop_config: dict[str, Any]) -> None:
         objective.restore(state)
     with watched(job, rank, start) as log:
         sync(start)
+        audit = None
+        if job.audit is not None:
+            audit = SupportAudit(job, job.audit, rank, all_gather, log, learner, sync.folder)
+        is_over = audit is not None and audit.start(start)
         for step in range(start, job.config.steps):
+            if is_over:
+                break
             log(train_step(objective, sync, step), step + 1)
-            if (step + 1) % job.config.checkpoint_every == 0 or step + 1 == job.config.steps:
+            is_over = audit is not None and audit.after(step + 1)
+            if (step + 1) % job.config.checkpoint_every == 0 or step + 1 == job.config.steps or is_over:
                 _checkpoint(learner, objective, step + 1, rank)
     sync.end()
 

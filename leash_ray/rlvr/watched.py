@@ -1,12 +1,13 @@
 """What training tells while it runs: a row a step, and now and then the estimates so far."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from leash_ray.monitor import Monitor
 from leash_ray.ray_metrics import RayMetrics
+from leash_ray.rlvr.audit_plan import STAGE
 from leash_ray.rlvr.turns import FOLDER, first_and_latest, in_turns
 from leash_ray.so_far import EstimatesSoFar, Numbers
 
@@ -14,11 +15,21 @@ if TYPE_CHECKING:
     from leash_ray.rlvr.trainer import TrainJob
 
 
+class Log(Protocol):
+    """Takes a row of a stage's metrics."""
+
+    def __call__(self, metrics: Mapping[str, Any], step: int, stage: str = "train") -> None: ...
+
+
+def _no_log(metrics: Mapping[str, Any], step: int, stage: str = "train") -> None:
+    pass
+
+
 @contextmanager
-def watched(job: "TrainJob", rank: int, start: int) -> Iterator[Callable[[dict[str, float], int], None]]:
+def watched(job: "TrainJob", rank: int, start: int) -> Iterator[Log]:
     """Worker 0 logs; the others' log does nothing. Rows of steps that are about to be done again are dropped."""
     if rank:
-        yield lambda metrics, step: None
+        yield _no_log
         return
     with ExitStack() as open_:
         monitor = Monitor(
@@ -30,10 +41,15 @@ def watched(job: "TrainJob", rank: int, start: int) -> Iterator[Callable[[dict[s
         )
         open_.callback(monitor.finish)
         monitor.rewind("train", start)
+        monitor.rewind(STAGE, start or -1)  # before the first step there may be an audit, too
         monitor.rewind(FOLDER, start * job.config.prompts_per_step * job.config.group_size)
         if job.monitor.estimates_every_s:
             _follow_turns(job, monitor, open_)
-        yield lambda metrics, step: monitor.log("train", metrics, step)
+
+        def log(metrics: Mapping[str, Any], step: int, stage: str = "train") -> None:
+            monitor.log(stage, metrics, step)
+
+        yield log
 
 
 def _follow_turns(job: "TrainJob", monitor: Monitor, open_: ExitStack) -> None:

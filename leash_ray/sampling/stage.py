@@ -93,12 +93,11 @@ def models_to_sample(config: RunConfig, run: RunDir) -> tuple[dict[str, str], in
     models = models_of(config)
     if config.policies[config.trained].model is not None:
         return models, 0
-    assert config.train is not None
     trained = run.stage_info("train")
     if trained is None:
         raise UsageError(f"{run.path} has no trained model yet: run leash train first, with the same --run")
     models[config.trained] = str(run.path.resolve() / trained["model"])
-    return models, config.train.steps
+    return models, trained["steps"]
 
 
 def _origins_of(origins: Mapping[str, Mapping[str, Any]], asked: Mapping[str, Sequence[Problem]]) -> OriginOf:
