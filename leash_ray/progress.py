@@ -14,6 +14,8 @@ from leash_ray.types import Verdict
 
 EVERY_S = 5.0
 LOG_EVERY_S = 2.0
+_TAIL_BYTES = 1 << 18
+"""Of the metrics that are looked at: more than is written between two looks."""
 
 
 class Counts(Protocol):
@@ -136,21 +138,24 @@ class Progress:
 
 @contextmanager
 def follow_training(metrics: Path, steps: int, say: Callable[[str], None]) -> Iterator[None]:
-    """Say a line about the newest training step now and then, read from ``metrics.jsonl`` as workers write it."""
+    """Say a line about the newest training step now and then, and one about each audit, read from ``metrics.jsonl`` as
+    workers write it."""
     over = threading.Event()
-    started = time.time()
+    said_until = time.time()  # not what an earlier try left there
 
     def follow() -> None:
-        said = None
-        while not over.wait(EVERY_S):
-            row = _last_training_row(metrics)
-            if row and row["step"] != said and row["time"] >= started:  # not what an earlier try left there
-                said = row["step"]
-                say(
-                    f"  step {row['step']}/{steps}: reward {_number(row.get('reward_mean'))}, "
-                    f"entropy {_number(row.get('entropy'))} nats, KL {_number(row.get('kl'))}, "
-                    f"{_number(row.get('step_s'), 2)} s a step"
-                )
+        nonlocal said_until
+        is_last = False
+        while not is_last:
+            is_last = over.wait(EVERY_S)  # what came while it ended is said, too
+            rows = [row for row in _newest_rows(metrics) if row["time"] > said_until]
+            newest = next((row for row in reversed(rows) if row["stage"] == "train"), None)
+            for row in rows:
+                said_until = row["time"]
+                if row is newest:
+                    say(training_line(row, steps))
+                elif row["stage"] == "audit":
+                    say(audit_line(row))
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()
@@ -161,24 +166,58 @@ def follow_training(metrics: Path, steps: int, say: Callable[[str], None]) -> It
         thread.join()
 
 
+def training_line(row: Mapping[str, Any], steps: int) -> str:
+    """Of one training step."""
+    return (
+        f"  step {row['step']}/{steps}: reward {_number(row.get('reward_mean'))}, "
+        f"entropy {_number(row.get('entropy'))} nats, KL {_number(row.get('kl'))}, "
+        f"{_number(row.get('step_s'), 2)} s a step"
+    )
+
+
+def audit_line(row: Mapping[str, Any]) -> str:
+    """Of one audit while training (:mod:`leash_ray.rlvr.support_audit`)."""
+    start = f"  step {row['step']}: audit"
+    if row.get("error"):
+        return f"{start} failed, {row['failures']} so far ({row['error']}); training goes on"
+    if "problem/NSCR" not in row:
+        return (
+            f"{start}: {row['completions']:,} completions of the base on {row['n_problems']} problems "
+            f"in {row['seconds']:.0f} s"
+        )
+    counts = " ".join(f"{group} {row[f'problem/{group}']}" for group in "PESO")
+    acted = {
+        "stop": "; the leash guard stops training",
+        "kl": f"; the leash guard raises the KL weight to {row.get('kl_coef') or 0:.3g}",
+    }
+    return (
+        f"{start}: pass@1 {_number(row.get('trained/pass_at_k/1'), 2)} "
+        f"(base {_number(row.get('base/pass_at_k/1'), 2)}), "
+        f"{counts} at k = {row['k']}, NSCR {_number(row['problem/NSCR'], 2)} "
+        f"[{_number(row.get('problem/NSCR/low'), 2)}, {_number(row.get('problem/NSCR/high'), 2)}]; "
+        f"lost {row['lost']}, regained {row['regained']}" + acted.get(row.get("guard") or "", "")
+    )
+
+
 def _number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def _last_training_row(path: Path) -> dict[str, Any] | None:
-    """The last whole training row of the file's tail."""
+def _newest_rows(path: Path) -> list[dict[str, Any]]:
+    """The whole rows of the file's tail."""
     try:
         with open(path, "rb") as f:
             f.seek(0, 2)
-            f.seek(max(0, f.tell() - 8192))
-            lines = f.read().splitlines()
+            f.seek(max(0, f.tell() - _TAIL_BYTES))
+            lines = f.read().split(b"\n")
     except OSError:
-        return None
-    for line in reversed(lines):
+        return []
+    found = []
+    for line in lines:
         try:
             row = json.loads(line)
         except ValueError:  # cut off at either end
             continue
-        if isinstance(row, dict) and row.get("stage") == "train":
-            return row
-    return None
+        if isinstance(row, dict):
+            found.append(row)
+    return found

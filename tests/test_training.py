@@ -47,7 +47,7 @@ def train(served: ServedPolicy, verifier: RemoteVerifier, countdown: list[Proble
             cpu=True,
             verifier=verifier,
         )
-        return fit(job), read_metrics(path, "train")
+        return fit(job)[0], read_metrics(path, "train")
 
     yield run
     served.load_weights(MODEL, 0)

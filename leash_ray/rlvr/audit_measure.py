@@ -104,9 +104,7 @@ def groups_before(run_path: Path, step: int) -> dict[str, str]:
     return {problem: group for group, problems in groups.items() for problem in problems}
 
 
-def describe(
-    plan: AuditPlan, run_path: Path, step: int, changed: Mapping[str, Sequence[str]]
-) -> list[dict[str, Any]]:
+def describe(plan: AuditPlan, run_path: Path, step: int, changed: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
     """A row for each problem that changed: ``change``, ``problem_id``, ``prompt``, ``correct`` (such as "3 of 64") and
     ``answer`` (the first correct one) of the policy that finds or found it: the base's, of a problem that was lost or
     regained; the trained one's, of one that was gained."""
@@ -118,9 +116,7 @@ def describe(
         for problem in problems:
             correct, answer = known[finder[change]].get(problem, ("", None)) if change in finder else ("", None)
             text = prompts[problem].prompt if problem in prompts else ""
-            rows.append(
-                {"change": change, "problem_id": problem, "prompt": text, "correct": correct, "answer": answer}
-            )
+            rows.append({"change": change, "problem_id": problem, "prompt": text, "correct": correct, "answer": answer})
     return rows
 
 
@@ -139,8 +135,10 @@ def _correct_of(folder: Path) -> dict[str, tuple[str, str | None]]:
         for path in files
     ).filter(pl.col("verdict") != Verdict.ERROR)
     right = pl.col("verdict") == Verdict.CORRECT
-    of = rows.sort("sample_index").group_by("problem_id").agg(
-        n=pl.len(), c=right.sum(), answer=pl.col("answer").filter(right).first()
+    of = (
+        rows.sort("sample_index")
+        .group_by("problem_id")
+        .agg(n=pl.len(), c=right.sum(), answer=pl.col("answer").filter(right).first())
     )
     return {
         row["problem_id"]: (f"{row['c']} of {row['n']}", None if row["answer"] is None else row["answer"][:MAX_ANSWER])

@@ -64,9 +64,7 @@ class AuditPlan:
         return step % self.config.every == 0 or step == steps
 
 
-def plan_of(
-    config: RunConfig, asked: Mapping[str, Sequence[Problem]], models: Mapping[str, str]
-) -> AuditPlan | None:
+def plan_of(config: RunConfig, asked: Mapping[str, Sequence[Problem]], models: Mapping[str, str]) -> AuditPlan | None:
     """The plan that a config asks for; None: it asks for no audits.
 
     Args:

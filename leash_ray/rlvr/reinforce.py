@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from leash_ray.rlvr.batch import collate
 from leash_ray.rlvr.book import Book
-from leash_ray.rlvr.collectives import all_sum
+from leash_ray.rlvr.collectives import all_max, all_sum
 from leash_ray.rlvr.rollouts import Rollouts, collect, prompts_of_step, share_of_worker, summarise
 from leash_ray.rlvr.score import score
 
@@ -43,11 +43,14 @@ class Reinforce:
         batch = score(rollouts, batch, self._book, config, step, learner.kl_coef, kl_B)
         metrics = learner.update(batch, step)
         self._book.add(rollouts.seen())
-        totals = all_sum(rollouts.sums)
+        totals, lengths = all_sum(rollouts.sums), all_max(rollouts.lengths())
         return {
             **summarise(totals, config.workers),
             **metrics,
             "rollout_tokens": totals["tokens"],
+            "rollout_completions": totals["completions"],
+            "response_length_min": -lengths["minus_shortest"],
+            "response_length_max": lengths["longest"],
             "update_s": time.perf_counter() - started_s,
         }
 

@@ -38,6 +38,12 @@ class Rollouts:
     sums: dict[str, float]
     """Sums over this worker's completions, which add up over workers (see :func:`summarise`)."""
 
+    def lengths(self) -> dict[str, float]:
+        """Tokens of the longest completion, and minus those of the shortest: the larger of each over workers says
+        both of all."""
+        lengths = np.concatenate([np.diff(group.offsets) for group in self.groups])
+        return {"longest": float(lengths.max()), "minus_shortest": -float(lengths.min())}
+
     def seen(self) -> dict[str, tuple[int, int]]:
         """(scored, correct) completions of each problem."""
         found: dict[str, tuple[int, int]] = {}

@@ -190,17 +190,16 @@ def _train_worker(loop_config: dict[str, Any]) -> None:
 
 def train_step(objective: "Objective", sync: "WeightSync", step: int) -> dict[str, float]:
     """One step of the objective, and weights out as version ``step + 1``; metrics of all workers."""
+    from leash_ray.rlvr.collectives import all_max
+    from leash_ray.rlvr.step_metrics import memory, rates
+
     started_s = time.perf_counter()
     metrics = objective.step(step)
     learnt_s = time.perf_counter()
     sync(step + 1)
     done_s = time.perf_counter()
-    return {
-        **metrics,
-        "sync_s": done_s - learnt_s,
-        "step_s": done_s - started_s,
-        "tokens_per_s": metrics["n_tokens"] / (done_s - started_s),
-    }
+    metrics |= {"sync_s": done_s - learnt_s, "step_s": done_s - started_s}
+    return {**metrics, **rates(metrics), **all_max(memory())}
 
 
 def _checkpoint(learner: "Learner", objective: "Objective", step: int, rank: int) -> None:
