@@ -1,4 +1,4 @@
-"""The support audit in a training run for real: it is there, it stops training where it should, and it changes nothing."""
+"""The support audit in real training: it is there, it stops training where it should, and it changes nothing else."""
 
 import json
 from pathlib import Path
@@ -80,7 +80,7 @@ def test_an_audited_run_is_the_run_without_audits_until_the_guard_stops_it(job) 
     assert 0 < found["trained/pass_at_k/1"] < 1 and found["trained/token_entropy"] is None
     assert found["trained/mean_surprisal"] > 0 and found["seconds"] > 0 and 0 < found["share_of_time"] < 1
     written = json.loads(result_path(path, 2).read_text())
-    assert written["guard"]["action"] == "stop" and len(sum(written["groups"].values(), [])) == 6
+    assert written["guard"]["action"] == "stop" and sum(map(len, written["groups"].values())) == 6
     assert sum(row["change"] == "lost" for row in written["changes"]) == found["problem/S"]
     reduced = reduce_tables([completions_folder(path)], "base", "trained@2", 0.05, {"bootstrap": 100})
     assert [reduced["support"]["problem"][g] for g in "PESO"] == [found[f"problem/{g}"] for g in "PESO"]
