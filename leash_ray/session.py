@@ -29,7 +29,7 @@ from leash_ray.verify.settings import VerifyConfig
 MAY_CHANGE = (
     *("name", "monitor", "ray", "verify", "measure", "zeta"),
     *("sampling.in_flight", "sampling.samples_per_shard", "sampling.max_tries", "sampling.max_dead_share"),
-    "sampling.concurrent",
+    *("sampling.concurrent", "sampling.base_from"),
     *("train.cpus_per_worker", "train.gpus_per_worker", "train.keep_checkpoints"),
 )
 MAY_CHANGE_OF_A_POLICY = (

@@ -89,7 +89,7 @@ def train(current: Session) -> Path:
                 model=models[config.trained],
                 policy=policy,
                 problems=problems,
-                seed=config.seed,
+                seed=config.seed if config.train.seed is None else config.train.seed,
                 cpu=current.device == "cpu",
                 verifier=current.verifier,
                 zeta=config.zeta,

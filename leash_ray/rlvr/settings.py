@@ -207,6 +207,9 @@ class TrainConfig(Section):
     task: TaskSpec
     objective: Literal["rlvr", "sft", "rft"] = "rlvr"
     """Reinforcement learning, supervised fine-tuning on solutions, or on the policy's own correct completions."""
+    seed: int | None = Field(None, ge=0)
+    """Of the order of problems and of rollouts; None: the run's. Runs that differ in it alone measure with the same
+    completions of the base."""
     steps: PositiveInt = 100
     prompts_per_step: PositiveInt = 32
     group_size: int = Field(16, ge=2)

@@ -52,6 +52,9 @@ class SamplingConfig(Section):
     concurrent: bool = True
     """Serve both policies at the same time; false: base alone, then the trained one alone, where they do not fit
     together."""
+    base_from: str | None = None
+    """A run whose completions of the base are taken over, if they are what this run would draw: several recipes from
+    one base, with the same ``seed``, sample it once."""
     max_tries: PositiveInt = 3
     """Times that a request is made before it goes to the dead letters."""
     max_dead_share: Share = 0.01

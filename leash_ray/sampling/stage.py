@@ -14,6 +14,7 @@ from leash_ray.interrupts import sigterm_interrupts
 from leash_ray.progress import Numbers, Progress
 from leash_ray.ray_metrics import RayMetrics
 from leash_ray.run_dir import RunDir
+from leash_ray.sampling.borrow import borrow
 from leash_ray.sampling.budget import design_of
 from leash_ray.sampling.dead_letters import DeadLetter
 from leash_ray.sampling.held import OriginOf, check
@@ -67,6 +68,8 @@ def sample(current: Session, monitor_of: Callable[[RunDir, RunConfig], "Monitor"
         for name in asked
     }
     design = design_of(sampling)
+    if sampling.base_from is not None:
+        borrow(run, config.base, sampling.base_from, current.say)
     held = check(run.completions, _origins_of(origins, asked), current.say, design.stop_after_correct or 0)
     pairs = [(name, problem.id) for problem in problems for name in asked]
     rounds = Rounds(
