@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from leash_ray import __version__
+from leash_ray.cli_compare import compare
 from leash_ray.cli_measure import plan, reduce
 from leash_ray.cli_options import example, overrides_of, run_path, say
 from leash_ray.cli_score import score
@@ -254,6 +255,7 @@ def report(run: str) -> None:
 
 
 leash.add_command(reduce)
+leash.add_command(compare)
 leash.add_command(plan)
 leash.add_command(score)
 leash.add_command(verify)
