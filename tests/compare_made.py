@@ -14,6 +14,7 @@ from leash_ray.problems_file import write_problems
 from leash_ray.run_dir import RunDir
 from leash_ray.types import Problem
 
+BASE_MODEL = "the-base"
 TASK = {"kind": "jsonl", "path": "unused.jsonl"}
 VERDICTS = {".": "INCORRECT", "-": "NO_ANSWER", "!": "ERROR"}
 Samples = Mapping[str, str]
@@ -48,7 +49,7 @@ def make(
     raw: dict[str, Any] = {
         "task": TASK,
         "seed": seed,
-        "policies": {"base": {"model": "the-base"}, "trained": {"model": "a-model"}},
+        "policies": {"base": {"model": BASE_MODEL}, "trained": {"model": "a-model"}},
         "sampling": {"n": max(map(len, base.values()))},
         "measure": {"bootstrap": 400},
         "monitor": {"wandb": "off"},

@@ -29,8 +29,7 @@ def lost_sentence(found: Comparison, unit: str) -> str:
     words = UNIT_WORDS[unit]
     if len(least) == len(ranked):
         return f"All recipes lose as many {words}: {value}{of}."
-    verb = "loses" if len(least) == 1 else "lose"
-    text = f"{_and(least)} {verb} the fewest {words} ({value}{of}{_mean_of(found)})"
+    text = f"{_and(least)} {_verb('lose', least)} the fewest {words} ({value}{of}{_mean_of(found)})"
     return f"{text}{_against(found, least, [n for n, _ in ranked if n not in least], unit, 'S')}."
 
 
@@ -44,21 +43,15 @@ def expands_sentence(found: Comparison, unit: str) -> str:
     if not any(names.values()):
         return ""
     by = "" if unit == "problem" else f" by {UNIT_WORDS[unit]}"
-    total = len(found["recipes"])
-    first = (
-        f"On balance{by}, {_and(names[1])} {'expands' if len(names[1]) == 1 else 'expand'}"
-        if names[1]
-        else f"No recipe expands on balance{by}"
-    )
-    rest = []
+    said = []
+    if names[1]:
+        said.append(f"{_and(names[1])} {_verb('expand', names[1])}")
     if names[-1]:
-        all_ = len(names[-1]) == total
-        rest.append(
-            f"{'all ' if all_ and total > 1 else ''}{_and(names[-1])} {'shrinks' if len(names[-1]) == 1 else 'shrink'}"
-        )
+        said.append(f"{_and(names[-1])} {_verb('shrink', names[-1])}")
     if names[0]:
-        rest.append(f"for {_and(names[0])} it is not decided")
-    text = "; ".join([first, *rest])
+        said.append(f"for {_and(names[0])} it is not decided")
+    start = f"On balance{by}, " if names[1] else f"No recipe expands on balance{by}: "
+    text = start + "; ".join(said)
     return f"{text}.{_beyond_chance(found, unit)}"
 
 
@@ -110,7 +103,7 @@ def _against(found: Comparison, best: list[str], others: list[str], block: str, 
     open_ = [f"{name} (p = {p_value(p[name])})" for name in others if p[name] is None or p[name] > alpha]
     if not apart:
         return f", but is not told apart from {_and(open_, 'or')}"
-    text = f"; told apart from {_and(apart)}"
+    text = f", told apart from {_and(apart)}"
     return f"{text}, but not from {_and(open_, 'or')}" if open_ else text
 
 
@@ -142,3 +135,7 @@ def shown_count(value: float) -> str:
 
 def _and(names: Sequence[str], word: str = "and") -> str:
     return f" {word} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _verb(verb: str, names: Sequence[str]) -> str:
+    return f"{verb}s" if len(names) == 1 else verb
