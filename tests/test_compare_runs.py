@@ -95,6 +95,13 @@ def test_one_seed_twice_is_refused(tmp_path: Path) -> None:
         compare_runs([tmp_path])
 
 
+def test_seeds_of_training_alone(tmp_path: Path) -> None:
+    for name, lr in (("x", 1e-3), ("y", 2e-3)):
+        for seed in (0, 1, 2):
+            run(tmp_path / f"{name}-seed{seed}", train={"lr": lr, "seed": seed})
+    assert names(compare_runs([tmp_path])) == [("x", ["0", "1", "2"]), ("y", ["0", "1", "2"])]
+
+
 def test_one_recipe_is_nothing_to_compare(tmp_path: Path) -> None:
     for seed in (0, 1):
         run(tmp_path / f"a-seed{seed}", seed=seed, train={"lr": 1e-3})

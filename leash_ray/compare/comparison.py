@@ -222,9 +222,9 @@ def _cautions(found: Mapping[str, Any], recipes: Sequence[Recipe], runs: Sequenc
         )
     if found["base"]["draws"] > 1:
         said.append(
-            f"the base was drawn anew ({found['base']['draws']} draws for {len(runs)} runs): what is lost and gained is "
-            "against each run's own draw, so chance in the base is in the differences; pass@k of the recipes does not "
-            "have it"
+            f"the base was drawn anew ({found['base']['draws']} draws for {len(runs)} runs): what is lost and gained "
+            "is against each run's own draw, so chance in the base is in the differences; pass@k of the recipes does "
+            "not have it; sampling.base_from spares both"
         )
     for name, values in found["allowed"].items():
         said.append(f"a difference was allowed: {name} is {values}")

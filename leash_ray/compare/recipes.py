@@ -106,6 +106,12 @@ def _train(run: ComparedRun) -> dict[str, Any] | None:
     return found
 
 
+def _seed(run: ComparedRun) -> str:
+    """Of training."""
+    own = run.config.train.seed if run.config.train is not None else None
+    return str(run.config.seed if own is None else own)
+
+
 def _without_seeds(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {k: _without_seeds(v) for k, v in value.items() if k != "seed"}
@@ -152,7 +158,7 @@ def _told_apart(labels: list[str], groups: list[list[ComparedRun]]) -> list[str]
 
 def _recipe(name: str, group: list[ComparedRun]) -> Recipe:
     trained_here = all(run.config.train is not None for run in group)
-    seeds = [str(run.config.seed) for run in group]
+    seeds = [_seed(run) for run in group]
     sections = [_train(run) or {} for run in group]
     mixed = sorted({key for other in sections[1:] for key, _, _ in differences(sections[0], other, ())})
     twice = next((s for s in seeds if seeds.count(s) > 1), None)
