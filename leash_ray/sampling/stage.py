@@ -67,10 +67,10 @@ def sample(current: Session, monitor_of: Callable[[RunDir, RunConfig], "Monitor"
         name: origin_of(sampling.params, config.seed, config.policies[name], models[name], versions[name])
         for name in asked
     }
-    design = design_of(sampling)
+    design, wanted = design_of(sampling), _origins_of(origins, asked)
     if sampling.base_from is not None:
-        borrow(run, config.base, sampling.base_from, current.say)
-    held = check(run.completions, _origins_of(origins, asked), current.say, design.stop_after_correct or 0)
+        borrow(run, config.base, sampling.base_from, wanted, current.say)
+    held = check(run.completions, wanted, current.say, design.stop_after_correct or 0)
     pairs = [(name, problem.id) for problem in problems for name in asked]
     rounds = Rounds(
         held, pairs, design, sampling.samples_per_shard, run.path / "dead_letters.jsonl", sampling.max_dead_share
