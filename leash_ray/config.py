@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from leash_ray.config_extends import read_extended
 from leash_ray.errors import UsageError
 from leash_ray.measure.settings import MeasureConfig
 from leash_ray.prompting.settings import PromptingConfig
@@ -144,25 +144,12 @@ class RunConfig(Section):
 
 
 def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> RunConfig:
-    """Read a YAML config, with dotted ``overrides`` such as ``{"train.steps": 10}`` on top.
+    """Read a YAML config and what it ``extends``, with dotted ``overrides`` such as ``{"train.steps": 10}`` on top.
 
     Raises:
-        UsageError: the file is missing, is no YAML mapping, or has an unknown key or a value of a wrong type.
+        UsageError: a file is missing, is no YAML mapping, or extends itself; an unknown key or a value of a wrong type.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as e:
-        raise UsageError(f"cannot read the config {path}: {e.strerror}; give the path of a YAML file") from e
-    except UnicodeDecodeError as e:
-        raise UsageError(f"{path} is not a YAML file: it is not text") from e
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as e:
-        raise UsageError(f"{path} is not valid YAML: {' '.join(str(e).split())}") from e
-    if not isinstance(raw, dict):
-        raise UsageError(f"{path} must be a YAML mapping such as 'name: my-run'")
-    return parse_config(raw, str(path), overrides)
+    return parse_config(read_extended(Path(path)), str(path), overrides)
 
 
 def parse_config(raw: Mapping[str, Any], source: str, overrides: Mapping[str, Any] | None = None) -> RunConfig:

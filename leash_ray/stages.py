@@ -60,6 +60,7 @@ class RowsAsked:
 def train(current: Session) -> Path:
     """RLVR from the base model; returns the trained model's folder."""
     from leash_ray.rlvr.audit_plan import plan_of, result_path
+    from leash_ray.rlvr.traces import traces_for
     from leash_ray.rlvr.trainer import TrainJob, fit
 
     config, run = current.config, current.run
@@ -70,6 +71,7 @@ def train(current: Session) -> Path:
     models = models_of(config)
     problems = training_prompts(config, run)
     audit = plan_of(config, prompts_of(config, run, problems_of(config, run)), models)
+    traces = traces_for(config.train, problems)
     policy = current.serve({config.trained: models[config.trained]}, training=True)[config.trained]
     policy.check_prompts(problems, config.train.most_tokens)
     if audit is not None:
@@ -94,6 +96,7 @@ def train(current: Session) -> Path:
                 verifier=current.verifier,
                 zeta=config.zeta,
                 audit=audit,
+                traces=traces,
             )
         )
     run.mark_done("train", {"model": str(model.relative_to(run.path.resolve())), "steps": steps})

@@ -3,6 +3,17 @@
 import torch
 
 
+def exact_kl(logits_BTV: torch.Tensor, ref_logits_BTV: torch.Tensor, temperature_B: torch.Tensor) -> torch.Tensor:
+    """KL(policy ‖ reference) of the next token, over the whole vocabulary (nats) [B, T].
+
+    What is left where the tokens are not the policy's own: no estimate from them is one of this.
+    """
+    scale_B11 = temperature_B[:, None, None]
+    logp_BTV = torch.log_softmax(logits_BTV.float() / scale_B11, -1)
+    ref_BTV = torch.log_softmax(ref_logits_BTV.float() / scale_B11, -1)
+    return (logp_BTV.exp() * (logp_BTV - ref_BTV)).sum(-1)
+
+
 def kl_estimate(
     logp_BT: torch.Tensor, ref_logp_BT: torch.Tensor, mask_BT: torch.Tensor, estimator: str
 ) -> torch.Tensor:

@@ -14,7 +14,7 @@ from leash_ray.rlvr import network
 from leash_ray.rlvr.batch import TrainBatch
 from leash_ray.rlvr.collectives import all_max, all_sum
 from leash_ray.rlvr.entropy_bonus import EntropyBonus
-from leash_ray.rlvr.kl import kl_estimate
+from leash_ray.rlvr.kl import exact_kl, kl_estimate
 from leash_ray.rlvr.losses import row_scales, shaped_token_loss, token_logprobs_and_entropy, token_loss
 from leash_ray.rlvr.mismatch import importance_weights
 from leash_ray.rlvr.schedule import learning_rate
@@ -174,7 +174,7 @@ class Learner:
                 logp_BT, advantages_B, mask_BT * foreign_B[:, None], config.seeding.shaping
             )
         kl_nats = float("nan")
-        if self.reference is not None:
+        if self.reference is not None and config.objective == "rlvr":
             with torch.no_grad():
                 ref_BT, _ = self._forward(self.reference, micro)
             in_loss = config.kl.place == "loss" and self.kl_coef > 0
@@ -204,10 +204,12 @@ class Learner:
 
     def _forward(self, of: Any, micro: TrainBatch, entropy_gradient: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         ids_BT = micro.ids_BT.to(self.device)
-        logits_BTV = of(input_ids=ids_BT, use_cache=False).logits[:, :-1]
         return token_logprobs_and_entropy(
-            logits_BTV, ids_BT[:, 1:], micro.temperature_B.to(self.device), entropy_gradient
+            self._logits(of, micro), ids_BT[:, 1:], micro.temperature_B.to(self.device), entropy_gradient
         )
+
+    def _logits(self, of: Any, micro: TrainBatch) -> torch.Tensor:
+        return of(input_ids=micro.ids_BT.to(self.device), use_cache=False).logits[:, :-1]
 
     @torch.no_grad()
     def logprobs(self, batch: TrainBatch) -> torch.Tensor:
@@ -220,6 +222,22 @@ class Learner:
         assert self.reference is not None
         logp_BT, ref_BT = self._logprobs(self.engine, batch), self._logprobs(self.reference, batch)
         return (kl_estimate(logp_BT, ref_BT, batch.mask_BT, self.config.kl.estimator) * batch.mask_BT).sum(1)
+
+    @torch.no_grad()
+    def kl_at(self, batch: TrainBatch) -> float:
+        """Mean over all workers' tokens of the exact KL(policy ‖ reference) where they stand (nats), for tokens that
+        are not the policy's own. NaN: there is no reference."""
+        if self.reference is None:
+            return float("nan")
+        micros = [micro for _, micro in batch.micro_batches(self.config.micro_tokens)]
+        total_nats = 0.0
+        for i in range(int(all_max({"n": len(micros)})["n"])):  # as in _logprobs
+            micro = micros[min(i, len(micros) - 1)]
+            temperature_B = micro.temperature_B.to(self.device)
+            kl_BT = exact_kl(self._logits(self.engine, micro), self._logits(self.reference, micro), temperature_B)
+            total_nats += float((kl_BT.cpu() * micro.mask_BT).sum()) if i < len(micros) else 0.0
+        total = all_sum({"kl": total_nats, "n": float(batch.n_tokens)})
+        return total["kl"] / max(1.0, total["n"])
 
     def _logprobs(self, of: Any, batch: TrainBatch) -> torch.Tensor:
         logp_BT = torch.zeros_like(batch.mask_BT)

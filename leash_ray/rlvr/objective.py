@@ -20,6 +20,10 @@ class Objective(Protocol):
         """
         ...
 
+    def draws_at(self, step: int) -> bool:
+        """Whether the 0-based step samples the policy: only then do its weights travel to the samplers before it."""
+        ...
+
     def state(self) -> Mapping[str, Any]:
         """As JSON: what a checkpoint keeps beside the learner's own state; the same on every worker."""
         ...
@@ -37,6 +41,14 @@ def objective_of(
     Args:
         turns: keeps the rollouts.
     """
+    if job.config.objective == "sft":
+        from leash_ray.rlvr.supervised import Supervised
+
+        return Supervised(job, learner, rank)
+    if job.config.objective == "rft":
+        from leash_ray.rlvr.rejection import Rejection
+
+        return Rejection(job, learner, sync, rank)
     from leash_ray.rlvr.reinforce import Reinforce
 
     return Reinforce(job, learner, sync, rank, turns)

@@ -70,6 +70,9 @@ class Reinforce:
             seed=job.seed,
         )
 
+    def draws_at(self, step: int) -> bool:
+        return True
+
     def state(self) -> Mapping[str, Any]:
         return {"book": self._book.state()}
 

@@ -62,11 +62,17 @@ def prompts_of_step(problems: Sequence[Problem], step: int, per_step: int, seed:
 
     Every problem comes once before any comes twice.
     """
-    n, start, end = len(problems), step * per_step, (step + 1) * per_step
-    chosen: list[Draw] = []
+    return [Draw(problems[i], epoch) for i, epoch in places_of_step(len(problems), step, per_step, seed)]
+
+
+def places_of_step(n: int, step: int, per_step: int, seed: int) -> list[tuple[int, int]]:
+    """(place, epoch) of the ``per_step`` items of a 0-based step, among ``n`` that are walked through in every epoch in
+    an order of its own."""
+    start, end = step * per_step, (step + 1) * per_step
+    chosen: list[tuple[int, int]] = []
     for epoch in range(start // n, (end - 1) // n + 1):
         order = np.random.default_rng([seed, epoch]).permutation(n)
-        chosen += [Draw(problems[i], epoch) for i in order[max(0, start - epoch * n) : end - epoch * n].tolist()]
+        chosen += [(i, epoch) for i in order[max(0, start - epoch * n) : end - epoch * n].tolist()]
     return chosen
 
 

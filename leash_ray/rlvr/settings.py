@@ -142,8 +142,10 @@ class SupervisedConfig(Section):
     """Where the objectives ``sft`` and ``rft`` take their targets from."""
 
     traces: str | None = None
-    """Parquet or JSONL of solutions (columns problem_id, text), or completions tables; None: each problem's own
-    solution (``sft``)."""
+    """``sft``: Parquet or JSONL of solutions (columns text, and problem_id or prompt), or completions tables, of which
+    the correct rows count; None: each problem's own solution."""
+    policy: str | None = None
+    """Of completions tables: only this policy's."""
     refresh_every: int = Field(0, ge=0)
     """``rft``: steps between samplings of the policy; 0: all targets are the base's own correct completions."""
     distinct: bool = True
@@ -151,18 +153,30 @@ class SupervisedConfig(Section):
 
 
 class SeedingConfig(Section):
-    """Other policies' completions in training: off-policy seeding."""
+    """Completions in a group that the policy did not draw from the prompt alone, now."""
 
     traces: str | None = None
     """As in ``supervised``; None: each problem's own solution."""
+    policy: str | None = None
+    """Of completions tables: only this policy's."""
+    groups: Literal["all", "unsolved"] = "all"
+    """Which groups get traces and hints: all, or those without any success of their own."""
     per_group: int = Field(0, ge=0)
     """Completions of a group that are replaced by traces, where there are any."""
     shaping: Positive = 0.1
-    """γ of the shaped ratio p/(p + γ) (LUFFY)."""
+    """γ of a trace's shaped ratio p/(p + γ) (LUFFY)."""
     prefix_share: Share = 0.0
-    """Share of a group that continues a prefix of a solution (hints)."""
+    """Share of a group that is replaced by continuations of a solution's prefix (hints)."""
+    prefix_most: Share = 0.8
+    """The longest prefix, as a share of the solution's tokens; each group's is drawn from 1 token up to this."""
     replay: int = Field(0, ge=0)
     """Problems a step that were solved before and are reviewed, with a rare correct completion kept in the group."""
+    buffer: PositiveInt = 256
+    """Problems that replay keeps a completion of."""
+
+    def hinted(self, group_size: int) -> int:
+        """Completions of a group that continue a prefix."""
+        return round(self.prefix_share * group_size)
 
 
 class AuditConfig(Section):
@@ -271,6 +285,14 @@ class TrainConfig(Section):
                     )
         return raw
 
+    @model_validator(mode="before")
+    @classmethod
+    def _likelihood(cls, raw: object) -> object:
+        """Supervised objectives have one loss."""
+        if isinstance(raw, dict) and raw.get("objective", "rlvr") != "rlvr" and isinstance(raw.get("loss", {}), dict):
+            return {**raw, "loss": {"kind": "nll", **raw.get("loss", {})}}
+        return raw
+
     @model_validator(mode="after")
     def _whole_groups(self) -> "TrainConfig":
         if self.prompts_per_step % self.workers:
@@ -314,16 +336,49 @@ class TrainConfig(Section):
         if self.offload == "all" and self.zero_stage != 3:
             raise ValueError("offload: all keeps parameters in the CPU's memory, which needs zero_stage: 3")
         if self.objective != "rlvr":
-            for name, given in (("dynamic", self.dynamic), ("seeding", self.seeding)):
+            for name, given in (
+                ("dynamic", self.dynamic),
+                ("seeding", self.seeding),
+                ("staleness", self.staleness or None),
+                ("temperature_by_problem", self.temperature_by_problem),
+                ("kl.coef", self.kl.coef or None),
+                ("mismatch", self.mismatch if self.mismatch.correction != "none" else None),
+                ("supervised.traces", self.supervised.traces if self.objective == "rft" else None),
+                ("audit.action: kl", (self.audit and self.audit.action == "kl") or None),
+            ):
                 if given is not None:
-                    raise ValueError(f"{name} is for objective: rlvr; objective: {self.objective} has no use for it")
+                    raise ValueError(f"{name} is for another objective; objective: {self.objective} has no use for it")
+            if self.loss.kind != "nll":
+                raise ValueError(f"objective: {self.objective} has loss.kind: nll, not {self.loss.kind}")
         if self.audit and self.audit.guard is not None and self.audit.action == "kl":
             if not self.kl.needed:
                 raise ValueError("audit.action: kl needs a reference policy: set kl.track: true")
             if self.kl.place == "loss" and self.kl.estimator == "k1":
                 raise ValueError("audit.action: kl with kl.estimator k1 in the loss would change nothing; use k2 or k3")
-        if self.seeding and self.seeding.per_group >= self.group_size:
-            raise ValueError(f"seeding.per_group must be below group_size ({self.group_size})")
+        return self
+
+    @model_validator(mode="after")
+    def _seeding_fits(self) -> "TrainConfig":
+        seeding = self.seeding
+        if seeding is None:
+            return self
+        for name, given in (("dynamic", self.dynamic), ("staleness: 1", self.staleness)):
+            if given:
+                raise ValueError(f"seeding does not go with {name}: groups are seeded when a step's own are all there")
+        n_others = seeding.per_group + seeding.hinted(self.group_size) + bool(seeding.replay)
+        if n_others >= self.group_size:
+            raise ValueError(
+                f"seeding leaves none of a group of {self.group_size} to the policy: per_group ({seeding.per_group}), "
+                f"prefix_share ({seeding.hinted(self.group_size)} completions) and a replayed one must be below "
+                "group_size together"
+            )
+        if seeding.per_group and self.advantage.rarity:
+            raise ValueError(
+                "seeding.per_group does not go with advantage.rarity: how likely a trace was when it was written is "
+                "not known"
+            )
+        if seeding.replay > self.prompts_per_step:
+            raise ValueError(f"seeding.replay must be at most prompts_per_step ({self.prompts_per_step})")
         return self
 
     def temperature_at(self, step: int) -> float:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from leash_ray.errors import RunFailed
 from leash_ray.policy import ServedPolicy
 from leash_ray.rlvr.audit_plan import AuditPlan
 from leash_ray.rlvr.settings import TrainConfig
+from leash_ray.rlvr.traces import Traces
 from leash_ray.types import Problem
 from leash_ray.verify.remote import RemoteVerifier
 
@@ -54,6 +55,8 @@ class TrainJob:
     """1 - confidence of epsilon, of the estimates so far."""
     audit: AuditPlan | None = None
     """The support audit while training; None: there is none."""
+    traces: Traces = field(default_factory=dict)
+    """Solutions that the objective learns from, by problem id."""
 
 
 def fit(job: TrainJob) -> tuple[Path, int]:
@@ -181,22 +184,29 @@ def _train_worker(loop_config: dict[str, Any]) -> None:
         for step in range(start, job.config.steps):
             if is_over:
                 break
-            log(train_step(objective, sync, step), step + 1)
+            is_audited = job.audit is not None and job.audit.is_due(step + 1, job.config.steps)
+            log(train_step(objective, sync, step, is_audited), step + 1)
             is_over = audit is not None and audit.after(step + 1)
             if (step + 1) % job.config.checkpoint_every == 0 or step + 1 == job.config.steps or is_over:
                 _checkpoint(learner, objective, step + 1, rank)
     sync.end()
 
 
-def train_step(objective: "Objective", sync: "WeightSync", step: int) -> dict[str, float]:
-    """One step of the objective, and weights out as version ``step + 1``; metrics of all workers."""
+def train_step(objective: "Objective", sync: "WeightSync", step: int, is_audited: bool = False) -> dict[str, float]:
+    """One step of the objective, and weights out as version ``step + 1``, where somebody samples them then; metrics of
+    all workers.
+
+    Args:
+        is_audited: after the step.
+    """
     from leash_ray.rlvr.collectives import all_max
     from leash_ray.rlvr.step_metrics import memory, rates
 
     started_s = time.perf_counter()
     metrics = objective.step(step)
     learnt_s = time.perf_counter()
-    sync(step + 1)
+    if is_audited or objective.draws_at(step + 1):
+        sync(step + 1)
     done_s = time.perf_counter()
     metrics |= {"sync_s": done_s - learnt_s, "step_s": done_s - started_s}
     return {**metrics, **rates(metrics), **all_max(memory())}
