@@ -85,7 +85,7 @@ def test_mistakes_name_the_fix(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"t\.jsonl, line 1: a solution has the columns text, and problem_id or"):
         read_traces(path, [A])
     for missing in ("gone.jsonl", "gone.parquet"):
-        with pytest.raises(UsageError, match="no .*gone"):
+        with pytest.raises(UsageError, match=r"no .*gone"):
             read_traces(tmp_path / missing, [A])
     (tmp_path / "bad.parquet").write_text("x")
     with pytest.raises(UsageError, match="is it whole"):

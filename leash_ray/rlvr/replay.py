@@ -1,11 +1,11 @@
 """Replay: problems that were solved before come up again, with a rare correct completion of theirs in the group.
 
-The buffer keeps one completion a problem: of all correct ones that the policy drew, the least likely when it was drawn,
-with its log-probabilities then. ``replay`` problems of a step are reviews, drawn the more often the less of their latest
-group was correct, so that what is about to be lost is looked after first. If the group of a review does not hold the
-kept completion, it takes the place of one. It is off-policy with a known author, an earlier version of this policy: its
-ratio is the plain p/p_old, with clipping as for any completion (as RLEP, arXiv 2507.07451, and ExGRPO, arXiv
-2510.02245, §3, take it), and it is not "foreign".
+The buffer keeps one completion a problem: of all correct ones that the policy drew, the least likely when it was
+drawn, with its log-probabilities then. ``replay`` problems of a step are reviews, drawn the more often the less of
+their latest group was correct, so that what is about to be lost is looked after first. If the group of a review does
+not hold the kept completion, it takes the place of one. It is off-policy with a known author, an earlier version of
+this policy: its ratio is the plain p/p_old, with clipping as for any completion (as RLEP, arXiv 2507.07451, and
+ExGRPO, arXiv 2510.02245, §3, take it), and it is not "foreign".
 
 Assumption: versions are near enough for the ratio to say something; where p has fallen far below p_old, the ratio takes
 the gradient with it. What is kept was verified when it was drawn, and is not verified again.

@@ -4,13 +4,13 @@
   verified like any completion, and those that are not correct are refused. Advantages are over the mixed group; the
   trace's tokens are learnt with the shaped ratio p/(p + γ), since how likely they were to their author is not known.
 - Hints: ``prefix_share`` of a group continues a prefix of a solution, drawn by the policy itself (BREAD, arXiv
-  2506.17211: branched rollouts where the policy's own fail). The prefix is part of what is asked: it is not learnt from,
-  only the continuation is, whose log-probabilities are the policy's own. Prefix-RFT (arXiv 2507.01679) learns the
+  2506.17211: branched rollouts where the policy's own fail). The prefix is part of what is asked: it is not learnt
+  from, only the continuation is, whose log-probabilities are the policy's own. Prefix-RFT (arXiv 2507.01679) learns the
   prefix, too; here that is what traces are for.
 
-With ``groups: unsolved`` both are for groups without any success of their own: where the policy succeeds, it learns from
-itself. Assumption: a solution's text is what the policy could have written; what its tokenizer cannot cut cleanly is
-refused.
+With ``groups: unsolved`` both are for groups without any success of their own: where the policy succeeds, it learns
+from itself. Assumption: a solution's text is what the policy could have written; what its tokenizer cannot cut cleanly
+is refused.
 """
 
 from collections.abc import Mapping, Sequence
