@@ -210,10 +210,10 @@ def test_seeds_alone_give_student_s_interval() -> None:
 
 def test_one_seed_gives_jeffreys_interval() -> None:
     """P, E, S = 20, 0, 3: the weights' intervals are the Dirichlet's."""
-    from leash_ray.compare.blocks import _unit
+    from leash_ray.compare.blocks import support_block
 
     counts = np.repeat(np.eye(3), [20, 0, 3], axis=0)
-    (one,) = replicates([[_unit("problem", counts)]], Resampling(20_000))
+    (one,) = replicates([[support_block("problem", counts)]], Resampling(20_000))
     low, high = np.quantile(one.drawn_RM[:, 4:], [0.025, 0.975], axis=0)
     expected = jeffreys_support(20, 0, 3)
     assert low == pytest.approx(expected[:, 0], abs=0.012)

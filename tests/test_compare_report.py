@@ -246,3 +246,19 @@ def test_one_seed_each(tmp_path: Path) -> None:
     assert "seed 0" not in text and "mean of" not in text and "intervals over problems" in text
     assert "every recipe has one seed" in text
     assert "x loses the fewest problems (1 of 6), but is not told apart from y (p = 0.25)." in text
+
+
+def test_the_docs_name_options_that_there_are_and_keys_that_are_given(found: dict[str, Any]) -> None:
+    from leash_ray.cli_compare import compare
+
+    docs = (Path(__file__).parents[1] / "docs" / "comparing.md").read_text()
+    options = {name for parameter in compare.params for name in parameter.opts if name.startswith("--")}
+    assert {o for o in re.findall(r"--[a-z-]+", docs) if o.strip("-")} <= options | {"--quick"}
+    assert options <= set(re.findall(r"--[a-z-]+", docs))
+    for key in re.findall(r"`(numbers\.[\w.]+)`", docs):
+        at: Any = found["pairs"][0]
+        for part in key.split("."):
+            at = at[part]
+        assert at is not None
+    for key in re.findall(r"^\| `([a-z_]+)[`.]", docs, re.MULTILINE):
+        assert key in found["recipes"][0] or key in ("recipe", "name", "run", "train")

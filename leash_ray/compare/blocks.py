@@ -65,9 +65,13 @@ def _ratio(m: Floats) -> Floats:
 def blocks_of(run: ComparedRun, ks: Sequence[int]) -> list[Block]:
     """Of a run's trained policy against its base. ``ks``: where pass@k is looked at."""
     table, n = run.table, len(run.table)
-    found = [_unit("problem", np.stack([(table["group"] == g).to_numpy() for g in "PES"], axis=1).astype(float))]
+    found = [
+        support_block("problem", np.stack([(table["group"] == g).to_numpy() for g in "PES"], axis=1).astype(float))
+    ]
     if "answers_P" in table.columns:
-        found.append(_unit("answer", table.select("answers_P", "answers_E", "answers_S").to_numpy().astype(float)))
+        found.append(
+            support_block("answer", table.select("answers_P", "answers_E", "answers_S").to_numpy().astype(float))
+        )
     found += policy_blocks(run, "trained", ks)
     shares = [_shares(run, role, ks) for role in ("base", "trained")]
     one, zero = np.ones(len(ks)), np.zeros(len(ks))
@@ -112,7 +116,8 @@ def _mean(name: str, values: Floats, stored: tuple[Path | None, ...]) -> Block:
     return Block(name, (name,), values[:, None], _means, np.zeros((0, 1)), (POSITIVE,), stored)
 
 
-def _unit(name: str, counts_N3: Floats) -> Block:
+def support_block(name: str, counts_N3: Floats) -> Block:
+    """Of one unit of support: how many units of each problem are in P, E and S, [N, 3]."""
     reached = max(1.0, float((counts_N3.sum(axis=1) > 0).sum()))
     size = max(counts_N3.sum() / reached, 1.0)  # units of a problem that has any: they come and go together
     paths = (None,) * len(COUNTS) + tuple(("support", name, "ci", metric) for metric in METRICS)
