@@ -33,6 +33,11 @@ class TrainBatch:
         """Tokens to learn from."""
         return int(self.mask_BT.sum())
 
+    @property
+    def n_used(self) -> int:
+        """Tokens that are no padding, up to each row's last one to learn from."""
+        return int((self._ends() + 1).sum())
+
     def rows(self, index: torch.Tensor | slice) -> "TrainBatch":
         """Some of the rows, as narrow as their longest."""
         ids_BT, mask_BT, sampler_logp_BT, *of_rows = (getattr(self, f.name)[index] for f in fields(self))

@@ -19,6 +19,7 @@ from leash_ray.rlvr.losses import row_scales, shaped_token_loss, token_logprobs_
 from leash_ray.rlvr.mismatch import importance_weights
 from leash_ray.rlvr.schedule import learning_rate
 from leash_ray.rlvr.settings import TrainConfig
+from leash_ray.rlvr.shared_prompts import Split, is_shareable, logits_of, split, spread
 
 ENGINE_TAG = "engine"
 REFERENCE = "reference"
@@ -53,6 +54,13 @@ class Learner:
             # Only speeds up inference all-reduces, and takes a compiler and most of a minute to build.
             deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         self._start_engine(model)
+        # The same on every worker: under ZeRO 3 each forward pass is a collective.
+        self._shares_prompts = (
+            config.share_prompts
+            and config.objective == "rlvr"
+            and not config.gradient_checkpointing  # which has no cache
+            and is_shareable(self.engine.module)
+        )
         self.reference = None
         if config.kl.needed:
             self.reference = network.load_reference(model, config, self.device, self.engine.module)
@@ -113,13 +121,14 @@ class Learner:
         n_micros = int(all_max({"n": len(micros)})["n"])
         sums: dict[str, float] = dict.fromkeys(_SUMS, 0.0)
         largest: dict[str, float] = {"logprob_gap_max": 0.0, "ratio_max": 0.0}
-        grad_norm, n_cells = 0.0, 0
+        grad_norm, n_cells, n_used = 0.0, 0, 0
         for i in range(n_micros):
             index, micro = micros[i] if i < len(micros) else (torch.arange(1), _without_tokens(batch.rows(slice(0, 1))))
             old = None if old_logp_BT is None else old_logp_BT[index, : micro.mask_BT.shape[1]]
             is_last = i == n_micros - 1
             self.engine.set_gradient_accumulation_boundary(is_last)
-            loss, of_micro, largest_of_micro = self._loss(micro, old, scale_B[index])
+            cut = self._cut(micro)
+            loss, of_micro, largest_of_micro = self._loss(micro, cut, old, scale_B[index])
             # DeepSpeed averages gradients over workers; what is wanted is their sum.
             self.engine.backward(loss * dist.get_world_size())
             if is_last:
@@ -127,8 +136,9 @@ class Learner:
             self.engine.step()
             sums = {name: value + of_micro[name] for name, value in sums.items()}
             largest = {name: max(value, largest_of_micro[name]) for name, value in largest.items()}
-            n_cells += micro.ids_BT.numel()
-        sums["cells"], sums["used_cells"] = n_cells, float((batch._ends() + 1).sum())
+            n_cells += cut.n_cells if cut else micro.ids_BT.numel()
+            n_used += cut.n_used if cut else micro.n_used
+        sums["cells"], sums["used_cells"] = n_cells, n_used
         total, n = all_sum(sums), max(1.0, counts["tokens"])
         return {
             **{name: total[name] / n for name in _MEANS},
@@ -149,7 +159,7 @@ class Learner:
         )
 
     def _loss(
-        self, micro: TrainBatch, old_logp_BT: torch.Tensor | None, scale_B: torch.Tensor
+        self, micro: TrainBatch, cut: Split | None, old_logp_BT: torch.Tensor | None, scale_B: torch.Tensor
     ) -> tuple[torch.Tensor, dict[str, float], dict[str, float]]:
         """(loss with gradient, sums over tokens, largest values) of one micro-batch."""
         config, to = self.config, self.device
@@ -157,7 +167,7 @@ class Learner:
             x.to(to) for x in (micro.mask_BT, micro.sampler_logp_BT, micro.advantages_B)
         )
         scale_B1, foreign_B = scale_B.to(to)[:, None], micro.foreign_B.to(to)
-        logp_BT, entropy_BT = self._forward(self.engine, micro, self.entropy_bonus.in_use)
+        logp_BT, entropy_BT = self._forward(self.engine, micro, cut, self.entropy_bonus.in_use)
         own_BT = mask_BT * ~foreign_B[:, None]
         if old_logp_BT is not None:
             old_BT = old_logp_BT.to(to)
@@ -176,7 +186,7 @@ class Learner:
         kl_nats = float("nan")
         if self.reference is not None and config.objective == "rlvr":
             with torch.no_grad():
-                ref_BT, _ = self._forward(self.reference, micro)
+                ref_BT, _ = self._forward(self.reference, micro, cut)
             in_loss = config.kl.place == "loss" and self.kl_coef > 0
             kl_BT = kl_estimate(logp_BT, ref_BT, own_BT, config.kl.estimator if in_loss else "k3")
             kl_nats = float((kl_BT.detach() * own_BT).sum())
@@ -202,11 +212,23 @@ class Learner:
             largest = {"logprob_gap_max": float(gap_BT.abs().max()), "ratio_max": float(tokens.ratio_BT.max())}
         return loss, sums, largest
 
-    def _forward(self, of: Any, micro: TrainBatch, entropy_gradient: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    def _cut(self, micro: TrainBatch) -> Split | None:
+        return split(micro) if self._shares_prompts else None
+
+    def _forward(
+        self, of: Any, micro: TrainBatch, cut: Split | None, entropy_gradient: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(ln p, entropy) of the micro-batch's tokens [B, T-1]."""
+        temperature_B = micro.temperature_B.to(self.device)
+        if cut is not None:
+            logits_BSV = logits_of(of, cut, self.device)
+            found = token_logprobs_and_entropy(
+                logits_BSV, cut.targets_BS.to(self.device), temperature_B, entropy_gradient
+            )
+            width = micro.mask_BT.shape[1]
+            return spread(found[0], cut, width), spread(found[1], cut, width)
         ids_BT = micro.ids_BT.to(self.device)
-        return token_logprobs_and_entropy(
-            self._logits(of, micro), ids_BT[:, 1:], micro.temperature_B.to(self.device), entropy_gradient
-        )
+        return token_logprobs_and_entropy(self._logits(of, micro), ids_BT[:, 1:], temperature_B, entropy_gradient)
 
     def _logits(self, of: Any, micro: TrainBatch) -> torch.Tensor:
         return of(input_ids=micro.ids_BT.to(self.device), use_cache=False).logits[:, :-1]
@@ -244,7 +266,7 @@ class Learner:
         micros = list(batch.micro_batches(self.config.micro_tokens))
         for i in range(int(all_max({"n": len(micros)})["n"])):  # ZeRO 3 gathers parameters in every forward pass
             index, micro = micros[min(i, len(micros) - 1)]
-            got_BT, _ = self._forward(of, micro)
+            got_BT, _ = self._forward(of, micro, self._cut(micro))
             logp_BT[index, : got_BT.shape[1]] = got_BT.cpu() * micro.mask_BT
         return logp_BT
 
