@@ -210,6 +210,32 @@ def test_other_k_is_refused_or_measured_at_the_smaller(tmp_path: Path) -> None:
         compare_runs([a, b], Asked(k=4))
 
 
+def test_all_are_measured_at_one_k_where_a_verifier_failed(tmp_path: Path) -> None:
+    failed = {**OTHER, "p002": OTHER["p002"][:2] + "!" + OTHER["p002"][3:]}
+    a, b = run(tmp_path / "a"), run(tmp_path / "b", base=BASE, trained=failed)
+    with pytest.raises(UsageError, match=r"(?s)k: 8 in .*a, 7 in .*b\n--k 7 "):
+        compare_runs([a, b])
+    for asked, k in ((7, 7), (4, 3), (2, 2)):  # of the first four, three were verified
+        found = compare_runs([a, b], Asked(k=asked))
+        one = compare_runs([run(tmp_path / f"a{asked}"), run(tmp_path / f"c{asked}")], Asked(k=k))
+        assert found["k"] == k
+        assert found["recipes"][0]["support"] == one["recipes"][0]["support"]
+
+
+def test_sampling_that_stopped_early(tmp_path: Path) -> None:
+    """p0 is decided after 2 samples, or 4; p1 never. Problems are known at k = 8, answers and pass@k only at 2."""
+    early, late = {"p0": "a.", "p1": "." * 8}, {"p0": "a...", "p1": "." * 8}
+    a, b, c = (
+        run(tmp_path / name, base=base, trained=base) for name, base in (("a", early), ("b", early), ("c", late))
+    )
+    found = compare_runs([a, b])
+    assert (found["k"], found["k_answers"]) == (8, 2) and list(found["recipes"][0]["pass_at_k"]) == ["1", "2"]
+    assert any("sampling stopped early" in caution for caution in found["cautions"])
+    with pytest.raises(UsageError, match=r"in .*a after 2 samples .* elsewhere after 4, .*: --k 2 measures all"):
+        compare_runs([a, b, c])
+    assert compare_runs([a, b, c], Asked(k=2))["k_answers"] == 2
+
+
 def test_other_problems_are_refused_or_left_out(tmp_path: Path) -> None:
     fewer = [{k: v for k, v in of.items() if k != "p003"} for of in (BASE, OTHER)]
     a, b = run(tmp_path / "a"), run(tmp_path / "b", base=fewer[0], trained=fewer[1])

@@ -14,6 +14,7 @@ from leash_ray.compare.recipes import Recipe, recipes_of
 from leash_ray.compare.runs import ComparedRun, find_runs, measured_again, read_runs
 from leash_ray.compare.seeds import Replicates, over_seeds, replicates
 from leash_ray.compare.tokens import tokens_json
+from leash_ray.errors import UsageError
 from leash_ray.measure.json import interval, number
 from leash_ray.measure.measuring import measuring_of
 from leash_ray.measure.pair import Ints
@@ -55,10 +56,7 @@ def compare_runs(paths: Sequence[str | Path], asked: Asked | None = None) -> dic
     recipes_of(runs, asked.group_by)  # refused before anything is measured again
     only, allowed = fair.check(runs, k=asked.k, shared_problems=asked.shared_problems, allowed=asked.allowed)
     all_problems = max(len(run.table) for run in runs)
-    runs = [measured_again(run, asked.k, only) for run in runs]
-    if only is not None:  # with fewer problems their smallest k may have grown
-        smallest = min(run.k for run in runs)
-        runs = [measured_again(run, smallest, only) for run in runs]
+    runs = _at_one_k([measured_again(run, asked.k, only) for run in runs], only)
     recipes = recipes_of(runs, asked.group_by)
     first, ks = runs[0], grid(runs)
     how = _resampling(first)
@@ -88,6 +86,7 @@ def compare_runs(paths: Sequence[str | Path], asked: Asked | None = None) -> dic
         "base": {
             "model": first.config.policies[first.config.base].model,
             "draws": len(draws),
+            "mean_n_tokens": _mean([draw[0].policy("base").get("mean_n_tokens") for draw in draws]),
             "paired": len(draws) == 1,
             "runs_of_draws": [[str(run.path) for run in draw] for draw in draws],
             **base,
@@ -102,6 +101,20 @@ def compare_runs(paths: Sequence[str | Path], asked: Asked | None = None) -> dic
     }
     found["cautions"] = _cautions(found, recipes, runs)
     return found
+
+
+def _at_one_k(runs: list[ComparedRun], only: set[str] | None) -> list[ComparedRun]:
+    """All at the smallest k of any: k may differ again once there are fewer samples, ERRORs among them, or problems."""
+    while len(ks := {run.k for run in runs}) > 1:
+        runs = [measured_again(run, min(ks), only) for run in runs]
+    if len(of_answers := {run.k_answers for run in runs}) > 1:
+        fewest = next(run for run in runs if run.k_answers == min(of_answers))
+        raise UsageError(
+            f"sampling stopped early, in {fewest.path} after {fewest.k_answers} samples of some problem and elsewhere "
+            f"after {max(of_answers)}, so distinct answers and pass@k cannot be compared: --k {fewest.k_answers} "
+            "measures all at the first samples that all have"
+        )
+    return runs
 
 
 def _resampling(run: ComparedRun) -> Resampling:
