@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from leash_ray.rlvr import network
+from leash_ray.rlvr import network, reference
 from leash_ray.rlvr.batch import TrainBatch
 from leash_ray.rlvr.collectives import all_max, all_sum
 from leash_ray.rlvr.entropy_bonus import EntropyBonus
@@ -22,7 +22,6 @@ from leash_ray.rlvr.settings import TrainConfig
 from leash_ray.rlvr.shared_prompts import Split, is_shareable, logits_of, split, spread
 
 ENGINE_TAG = "engine"
-REFERENCE = "reference"
 
 
 class Learner:
@@ -46,6 +45,8 @@ class Learner:
         self.device = torch.device("cpu" if cpu else f"cuda:{torch.cuda.current_device()}")
         self.tokenizer = AutoTokenizer.from_pretrained(model)
         self.pad_id = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
+        self._model = model
+        self._reference: Any = None
         self.kl_coef = config.kl.coef
         """Weight of the KL term of the next step; who watches training may raise it."""
         self.entropy_bonus = EntropyBonus(config.loss)
@@ -61,9 +62,14 @@ class Learner:
             and not config.gradient_checkpointing  # which has no cache
             and is_shareable(self.engine.module)
         )
-        self.reference = None
-        if config.kl.needed:
-            self.reference = network.load_reference(model, config, self.device, self.engine.module)
+
+    @property
+    def reference(self) -> Any:
+        """The policy that KL is measured to; None: there is none. Loaded when it is first asked for, since a checkpoint
+        may have another."""
+        if self._reference is None and self.config.kl.needed:
+            self._reference = network.load_reference(self._model, self.config, self.device, self.engine.module)
+        return self._reference
 
     def _start_engine(self, model: str | Path) -> None:
         import deepspeed
@@ -101,9 +107,17 @@ class Learner:
         metrics |= {name: first[name] for name in ("entropy", "logprob_gap_max", "logprob_gap", "sampler_kl")}
         metrics |= {"lr": lr, "n_tokens": first["tokens"], "optimizer_steps": config.epochs * config.minibatches}
         metrics["entropy_coef"], metrics["kl_coef"] = self.entropy_bonus.coef, self.kl_coef
+        metrics["reference_step"] = self._reference_step
         del metrics["tokens"]
         self.entropy_bonus.observe(metrics["entropy"])
+        if config.kl.reset_every and (step + 1) % config.kl.reset_every == 0:
+            self._reset_reference(step + 1)
         return metrics
+
+    def _reset_reference(self, step: int) -> None:
+        reference.become(self.reference, self.engine.module, sharded=self.config.zero_stage == 3)
+        reference.start_anew(self.engine.basic_optimizer)
+        self._reference_step = step
 
     def _proximal(self, batch: TrainBatch) -> torch.Tensor | None:
         """What the ratio is taken against [B, T-1], where that is neither the sampler's own nor, with one optimizer
@@ -298,6 +312,8 @@ class Learner:
                 "more": dict(more or {}),
             }
             (folder / "state.json").write_text(json.dumps(state))
+            if self._reference_step:
+                reference.save(self.reference, folder)
 
     def load(self, folder: Path) -> tuple[int, dict[str, Any]]:
         """Go on from :meth:`save`; returns the number of steps done, and what was saved beside.
@@ -311,6 +327,9 @@ class Learner:
         )
         assert loaded, f"no engine state in {folder}"  # DeepSpeed would go on without
         self.kl_coef, self._reference_step = state["kl_coef"], state["reference_step"]
+        if self._reference_step:
+            kept = folder / reference.REFERENCE
+            self._reference = network.load_reference(kept, self.config, self.device, self.engine.module)
         self.entropy_bonus.restore(state["entropy_bonus"])
         return int(state["step"]), state["more"]
 

@@ -1,8 +1,6 @@
 """The model that is trained, whole or by low-rank adapters, and the reference policy: loading, exporting."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +74,8 @@ def _offloaded(config: TrainConfig) -> dict[str, Any]:
 
 def export(network: Any, tokenizer: Any, folder: Path, sharded: bool) -> None:
     """Write the weights as a Hugging Face folder, adapters merged (every worker must call this; worker 0 writes)."""
-    whole, state = (plain_model(network), merged_state(network, sharded)) if is_adapted(network) else (network, None)
-    if state is None:
-        with _gathered(network, sharded) as state:
-            _write(whole, tokenizer, folder, state)
-    else:
-        _write(whole, tokenizer, folder, state)
+    state = whole_state(network, sharded)
+    _write(plain_model(network) if is_adapted(network) else network, tokenizer, folder, state)
     dist.barrier()
 
 
@@ -91,17 +85,19 @@ def _write(network: Any, tokenizer: Any, folder: Path, state: dict[str, torch.Te
         tokenizer.save_pretrained(folder)
 
 
-@contextmanager
-def _gathered(network: Any, sharded: bool) -> Iterator[dict[str, torch.Tensor]]:
-    """Full parameters on worker 0; under ZeRO 3 they are collected from all workers, one at a time."""
+def whole_state(network: Any, sharded: bool) -> dict[str, torch.Tensor]:
+    """Weights by the plain model's names, adapters merged, on worker 0 (every worker must call this): the network's own
+    memory where it can be. Under ZeRO 3 they are collected from all workers, one at a time."""
     import deepspeed
 
+    if is_adapted(network):
+        return merged_state(network, sharded)
     state = {}
     for name, parameter in network.state_dict(keep_vars=True).items():
         with deepspeed.zero.GatheredParameters([parameter], enabled=sharded):
             if dist.get_rank() == 0:
                 state[name] = parameter.detach().cpu().clone() if sharded else parameter.detach().cpu()
-    yield state
+    return state
 
 
 def read_state(folder: Path, config: TrainConfig) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What a training step does between two weight syncs; one class for each objective."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -31,6 +32,14 @@ class Objective(Protocol):
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from :meth:`state`."""
         ...
+
+    def save(self, folder: Path) -> None:
+        """Write what this worker alone knows into its checkpoint folder, if there is any."""
+        return
+
+    def load(self, folder: Path) -> None:
+        """Go on from :meth:`save`."""
+        return
 
 
 def objective_of(

@@ -1,17 +1,21 @@
-"""RLVR: rollouts at the policy's version, verdicts, advantages, an update.
+"""RLVR: rollouts, verdicts, advantages, an update.
 
 Random streams are named by what they are for, so a resumed run draws what an unbroken one would have.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from leash_ray.rlvr.ahead import Ahead
 from leash_ray.rlvr.batch import collate
 from leash_ray.rlvr.book import Book
-from leash_ray.rlvr.collectives import all_max, all_sum
-from leash_ray.rlvr.rollouts import Rollouts, collect, prompts_of_step, share_of_worker, summarise
+from leash_ray.rlvr.collectives import all_gather, all_max, all_sum
+from leash_ray.rlvr.dynamic import Sampled, replaced, spares, summarise_replaced
+from leash_ray.rlvr.rollouts import Draw, Rollouts, collect, prompts_of_step, share_of_worker, summarise
 from leash_ray.rlvr.score import score
+from leash_ray.rlvr.temperature import Temperatures
 
 if TYPE_CHECKING:
     from leash_ray.rlvr.learner import Learner
@@ -29,52 +33,104 @@ class Reinforce:
         self._job, self._config = job, job.config
         self._learner, self._sync, self._rank, self._turns = learner, sync, rank, turns
         self._book = Book()
+        self._temperatures = Temperatures(job.config.temperature_by_problem)
+        self._ahead = Ahead(rank, job.config.workers)
 
     def step(self, step: int) -> dict[str, float]:
-        """Rollouts at version ``step``, one update."""
+        """Rollouts at version ``step``, or the one before; one update."""
         config, learner = self._config, self._learner
-        rollouts = self._draw(step)
+        started_s = time.perf_counter()
+        sampled = self._ahead.take(step) or self._draw(step, version=step)
+        wait_s = time.perf_counter() - started_s
         if self._turns is not None:
-            self._turns.keep(rollouts.draws, rollouts.groups, rollouts.verifications)
+            kept = sampled.in_turn
+            self._turns.keep(kept.draws, kept.groups, kept.verifications)
+        rollouts = sampled.rollouts
+
         started_s = time.perf_counter()
         batch = collate(rollouts.groups, learner.pad_id, rollouts.temperatures)
         in_reward = config.kl.place == "reward" and learner.kl_coef > 0
         kl_B = learner.kl_of_completions(batch) if in_reward else None
         batch = score(rollouts, batch, self._book, config, step, learner.kl_coef, kl_B)
+        self._note(sampled, step)
+        if config.staleness and step + 1 < config.steps:
+            self._ahead.start(step + 1, lambda: self._draw(step + 1, version=step))
         metrics = learner.update(batch, step)
-        self._book.add(rollouts.seen())
-        totals, lengths = all_sum(rollouts.sums), all_max(rollouts.lengths())
+        update_s = time.perf_counter() - started_s
+        wait_s += self._ahead.join()  # new weights wait for completions in flight
+        return {**self._summary(sampled, step, wait_s), **metrics, "update_s": update_s}
+
+    def _draw(self, step: int, version: int) -> Sampled:
+        """This worker's share of a step, from the policy at ``version``. No collective is called: it may run while
+        the learner's are."""
+        job, config = self._job, self._config
+        policy = job.policy.at(version, str(self._sync.folder(version)))
+
+        def draw(draws: Sequence[Draw]) -> Rollouts:
+            return collect(
+                policy,
+                job.verifier.verify,
+                draws,
+                group_size=config.group_size,
+                temperatures=[self._temperatures.of(d.problem.id, config.temperature_at(step)) for d in draws],
+                max_tokens=config.max_tokens_at(step),
+                step=step,
+                seed=job.seed,
+            )
+
+        first = draw(
+            share_of_worker(
+                prompts_of_step(job.problems, step, config.prompts_per_step, job.seed), self._rank, config.workers
+            )
+        )
+        if config.dynamic is None:
+            return Sampled(first, [first])
+        return replaced(
+            first,
+            draw,
+            lambda round_: spares(job.problems, config, step, round_, self._rank, job.seed),
+            config.dynamic,
+        )
+
+    def _note(self, sampled: Sampled, step: int) -> None:
+        """What all workers have seen, for the steps to come."""
+        for seen in all_gather(sampled.seen()):
+            self._book.add_own(seen)
+            self._temperatures.add(seen, self._config.temperature_at(step))
+
+    def _summary(self, sampled: Sampled, step: int, wait_s: float) -> dict[str, float]:
+        config = self._config
+        ages = [step - group.version for group in sampled.rollouts.groups]
+        temperatures = sampled.rollouts.temperatures
+        totals = all_sum(
+            {**sampled.sums(), "wait_s": wait_s, "age": float(sum(ages)), "temperature": sum(temperatures)}
+        )
+        largest = all_max({**sampled.in_turn.lengths(), "age": float(max(ages))})
         return {
             **summarise(totals, config.workers),
-            **metrics,
-            "rollout_tokens": totals["tokens"],
-            "rollout_completions": totals["completions"],
-            "response_length_min": -lengths["minus_shortest"],
-            "response_length_max": lengths["longest"],
-            "update_s": time.perf_counter() - started_s,
+            **(summarise_replaced(totals, config.workers) if config.dynamic else {}),
+            "rollout_tokens": totals["all_tokens"],
+            "rollout_completions": totals["all_completions"],
+            "response_length_min": -largest["minus_shortest"],
+            "response_length_max": largest["longest"],
+            "temperature": totals["temperature"] / totals["groups"],
+            "staleness": totals["age"] / totals["groups"],
+            "staleness_max": largest["age"],
+            "wait_s": totals["wait_s"] / config.workers,
         }
-
-    def _draw(self, step: int) -> Rollouts:
-        job, config = self._job, self._config
-        draws = share_of_worker(
-            prompts_of_step(job.problems, step, config.prompts_per_step, job.seed), self._rank, config.workers
-        )
-        return collect(
-            job.policy.at(step, str(self._sync.folder(step))),
-            job.verifier.verify,
-            draws,
-            group_size=config.group_size,
-            temperatures=[config.temperature_at(step)] * len(draws),
-            max_tokens=config.max_tokens_at(step),
-            step=step,
-            seed=job.seed,
-        )
 
     def draws_at(self, step: int) -> bool:
         return True
 
     def state(self) -> Mapping[str, Any]:
-        return {"book": self._book.state()}
+        return {"book": self._book.state(), "temperatures": self._temperatures.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self._book = Book.restored(state["book"])
+        self._temperatures.restore(state["temperatures"])
+
+    def save(self, folder: Path) -> None:
+        self._ahead.save(folder)
+
+    def load(self, folder: Path) -> None:
+        self._ahead.load(folder)

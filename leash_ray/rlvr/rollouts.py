@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,6 +23,21 @@ class Draw(NamedTuple):
     problem: Problem
     epoch: int
     """How often it came before: two turns of one problem, also in one step, have two random streams."""
+    round: int = 0
+    """0: in its turn; else the round in which it replaces a group without signal (:mod:`leash_ray.rlvr.dynamic`)."""
+
+
+class Group(NamedTuple):
+    """One problem's completions."""
+
+    draw: Draw
+    completions: CompletionBatch
+    verifications: list[Verification]
+    temperature: float
+
+    @property
+    def has_signal(self) -> bool:
+        return has_signal(self.verifications)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +60,48 @@ class Rollouts:
         lengths = np.concatenate([np.diff(group.offsets) for group in self.groups])
         return {"longest": float(lengths.max()), "minus_shortest": -float(lengths.min())}
 
+    @classmethod
+    def of(cls, parts: Sequence[Group], rollout_s: float = 0.0, verify_s: float = 0.0) -> "Rollouts":
+        """Put groups together.
+
+        Args:
+            rollout_s, verify_s: how long sampling and verifying them took.
+        """
+        groups = [part.completions for part in parts]
+        verifications = [v for part in parts for v in part.verifications]
+        verdicts = [v.verdict for v in verifications]
+        return cls(
+            [part.draw for part in parts],
+            groups,
+            verifications,
+            [part.temperature for part in parts],
+            {
+                "completions": float(len(verdicts)),
+                "scored": float(len(verdicts) - verdicts.count(Verdict.ERROR)),
+                "correct": float(verdicts.count(Verdict.CORRECT)),
+                "groups": float(len(parts)),
+                "groups_with_signal": float(sum(part.has_signal for part in parts)),
+                "tokens": float(sum(len(group.token_ids_T) for group in groups)),
+                "surprisal_nats": -float(sum(group.logprobs_T.sum(dtype=np.float64) for group in groups)),
+                "truncated": float(sum(reason == "length" for group in groups for reason in group.finish_reasons)),
+                "errors": float(verdicts.count(Verdict.ERROR)),
+                "rollout_s": rollout_s,
+                "verify_s": verify_s,
+            },
+        )
+
+    def parts(self) -> list[Group]:
+        """The groups, each with all that is known of it."""
+        return _parts(self.draws, self.groups, self.verifications, self.temperatures)
+
     def seen(self) -> dict[str, tuple[int, int]]:
         """(scored, correct) completions of each problem."""
         found: dict[str, tuple[int, int]] = {}
-        at = 0
-        for draw, group in zip(self.draws, self.groups, strict=True):
-            verdicts = [v.verdict for v in self.verifications[at : at + len(group)]]
-            at += len(group)
-            n, c = found.get(draw.problem.id, (0, 0))
+        for part in self.parts():
+            verdicts = [v.verdict for v in part.verifications]
+            n, c = found.get(part.draw.problem.id, (0, 0))
             n += sum(v != Verdict.ERROR for v in verdicts)
-            found[draw.problem.id] = (n, c + sum(v == Verdict.CORRECT for v in verdicts))
+            found[part.draw.problem.id] = (n, c + sum(v == Verdict.CORRECT for v in verdicts))
         return found
 
 
@@ -99,61 +147,64 @@ def collect(
         temperatures: of each group.
     """
     started_s = time.perf_counter()
-    groups: list[CompletionBatch | None] = [None] * len(draws)
-    for temperature in dict.fromkeys(temperatures):
+    seeds = [stream_seed(seed, *_stream(draw, step)) for draw in draws]
+
+    def sampled(temperature: float) -> list[tuple[int, CompletionBatch]]:
         at = [i for i, t in enumerate(temperatures) if t == temperature]
-        requests = [
-            SampleRequest(p.prompt, group_size, stream_seed(seed, "train", step, epoch, p.id))
-            for p, epoch in (draws[i] for i in at)
-        ]
-        drawn = policy.sample(requests, SamplingParams(temperature=temperature, max_tokens=max_tokens))
-        for i, group in zip(at, drawn, strict=True):
-            groups[i] = group
-    return verified(draws, [g for g in groups if g is not None], temperatures, verify, started_s)
+        requests = [SampleRequest(draws[i].problem.prompt, group_size, seeds[i]) for i in at]
+        params = SamplingParams(temperature=temperature, max_tokens=max_tokens)
+        return list(zip(at, policy.sample(requests, params), strict=True))
+
+    different = list(dict.fromkeys(temperatures))
+    if len(different) == 1:
+        found = dict(sampled(different[0]))
+    else:  # at the same time: the engine has all of them in one batch
+        with ThreadPoolExecutor(len(different) or 1) as pool:
+            found = dict(pair for pairs in pool.map(sampled, different) for pair in pairs)
+    return verified(draws, [found[i] for i in range(len(draws))], temperatures, verify, started_s)
+
+
+def _stream(draw: Draw, step: int) -> tuple[object, ...]:
+    """Names the random stream of a group."""
+    if draw.round:
+        return "spare", step, draw.round, draw.problem.id
+    return "train", step, draw.epoch, draw.problem.id
 
 
 def verified(
     draws: Sequence[Draw],
-    groups: list[CompletionBatch],
+    groups: Sequence[CompletionBatch],
     temperatures: Sequence[float],
     verify: Verify,
     started_s: float,
 ) -> Rollouts:
     """Verify what was drawn since ``started_s`` (of ``time.perf_counter``)."""
     sampled_s = time.perf_counter()
-    items = [
-        (draw.problem, text, reason)
-        for draw, group in zip(draws, groups, strict=True)
-        for text, reason in zip(group.texts, group.finish_reasons, strict=True)
-    ]
-    verifications = verify(items)
-    verified_s = time.perf_counter()
-    signal = 0
-    at = 0
-    for group in groups:
-        signal += has_signal(verifications[at : at + len(group)])
-        at += len(group)
-    verdicts = [v.verdict for v in verifications]
-    n_correct = float(verdicts.count(Verdict.CORRECT))
-    return Rollouts(
-        list(draws),
-        groups,
-        verifications,
-        list(temperatures),
-        {
-            "completions": float(len(items)),
-            "scored": float(len(items) - verdicts.count(Verdict.ERROR)),
-            "correct": n_correct,
-            "groups": float(len(draws)),
-            "groups_with_signal": float(signal),
-            "tokens": float(sum(len(group.token_ids_T) for group in groups)),
-            "surprisal_nats": -float(sum(group.logprobs_T.sum(dtype=np.float64) for group in groups)),
-            "truncated": float(sum(reason == "length" for _, _, reason in items)),
-            "errors": float(verdicts.count(Verdict.ERROR)),
-            "rollout_s": sampled_s - started_s,
-            "verify_s": verified_s - sampled_s,
-        },
+    verifications = verify(
+        [
+            (draw.problem, text, reason)
+            for draw, group in zip(draws, groups, strict=True)
+            for text, reason in zip(group.texts, group.finish_reasons, strict=True)
+        ]
     )
+    return Rollouts.of(
+        _parts(draws, groups, verifications, temperatures),
+        rollout_s=sampled_s - started_s,
+        verify_s=time.perf_counter() - sampled_s,
+    )
+
+
+def _parts(
+    draws: Sequence[Draw],
+    groups: Sequence[CompletionBatch],
+    verifications: list[Verification],
+    temperatures: Sequence[float],
+) -> list[Group]:
+    ends = np.cumsum([len(group) for group in groups]).tolist()
+    return [
+        Group(draw, group, verifications[end - len(group) : end], temperature)
+        for draw, group, temperature, end in zip(draws, groups, temperatures, ends, strict=True)
+    ]
 
 
 def has_signal(verifications: Sequence[Verification]) -> bool:

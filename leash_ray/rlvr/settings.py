@@ -86,6 +86,12 @@ class KLConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _is_there_to_be_reset(self) -> "KLConfig":
+        if self.reset_every and not self.needed:
+            raise ValueError("reset_every resets the reference, and there is none; set coef, or track: true")
+        return self
+
     @property
     def needed(self) -> bool:
         """Whether there is a reference policy at all."""
@@ -107,6 +113,8 @@ class DynamicConfig(Section):
 
     max_rounds: PositiveInt = 3
     """Draws of replacements a step; what has no signal after them stays."""
+    oversample: Annotated[Number, Field(ge=1.0)] = 1.0
+    """Groups drawn for each that is missing: more take fewer rounds, and more tokens."""
 
 
 class OverlongConfig(Section):
@@ -122,10 +130,9 @@ class OverlongConfig(Section):
 class TemperatureByProblem(Section):
     """A temperature of each problem's own: hotter where all its completions fail or all succeed."""
 
-    low: Positive = 0.7
     high: Positive = 1.5
     rate: Positive = 0.1
-    """Change a turn."""
+    """How much hotter for each turn without signal, and less hot for each with one, down to ``temperature``."""
 
 
 class LoraConfig(Section):
@@ -320,6 +327,9 @@ class TrainConfig(Section):
                 raise ValueError(f"{name} must begin with from_step: 0 and go on in the order of its steps")
             if name == "max_tokens" and any(change.value != int(change.value) for change in changes):
                 raise ValueError("max_tokens must be whole numbers")
+        hot = self.temperature_by_problem
+        if hot and hot.high <= self.temperature_at(0):
+            raise ValueError(f"temperature_by_problem.high ({hot.high:g}) must be above temperature")
         return self
 
     @model_validator(mode="after")

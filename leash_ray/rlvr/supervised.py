@@ -14,6 +14,7 @@ import torch
 
 from leash_ray.errors import RunFailed
 from leash_ray.rlvr.batch import TrainBatch, collate
+from leash_ray.rlvr.objective import Objective
 from leash_ray.rlvr.rollouts import places_of_step
 from leash_ray.rlvr.traces import Traces, completion_of, solution_ids
 from leash_ray.types import Problem
@@ -61,7 +62,7 @@ def targets_batch(targets: Sequence[Target], pad_id: int) -> TrainBatch:
     return replace(batch, advantages_B=torch.ones(len(rows)))
 
 
-class Supervised:
+class Supervised(Objective):
     """The objective ``sft`` (:class:`leash_ray.rlvr.objective.Objective`): every step learns the next
     ``prompts_per_step`` targets of a stream of seeded permutations, dealt out to the workers."""
 

@@ -174,7 +174,8 @@ def _train_worker(loop_config: dict[str, Any]) -> None:
     if checkpoint:
         with checkpoint.as_directory() as folder:
             start, state = learner.load(Path(folder))
-        objective.restore(state)
+            objective.restore(state)
+            objective.load(Path(folder))
     with watched(job, rank, start) as log:
         sync(start)
         audit = None
@@ -219,6 +220,7 @@ def _checkpoint(learner: "Learner", objective: "Objective", step: int, rank: int
     with tempfile.TemporaryDirectory(prefix="leash-checkpoint-") as tmp:
         learner.export(Path(tmp) / MODEL_FOLDER)
         learner.save(Path(tmp), step, objective.state())
+        objective.save(Path(tmp))
         ray.train.report(
             {"step": step},
             checkpoint=ray.train.Checkpoint.from_directory(tmp),
