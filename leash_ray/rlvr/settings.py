@@ -72,11 +72,17 @@ class KLConfig(Section):
     """Weight of KL(policy ‖ reference)."""
     place: Literal["loss", "reward"] = "loss"
     estimator: Literal["k1", "k2", "k3"] = "k3"
-    """k1 has no gradient in expectation where it is a term of the loss: only for ``place: reward``."""
+    """Where none is named: k3 in the loss, as GRPO has it, and k1 in the reward, the only one that leads to the tilted
+    reference there (:mod:`leash_ray.rlvr.kl`). k1 has no gradient in expectation as a term of the loss."""
     track: bool = True
     """Measure it even where coef is 0 (one more forward pass)."""
     reset_every: PositiveInt | None = None
     """Steps after which the policy becomes the reference, and the optimizer starts anew (ProRL)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _estimator_of_place(cls, raw: object) -> object:
+        return {"estimator": "k1", **raw} if isinstance(raw, dict) and raw.get("place") == "reward" else raw
 
     @model_validator(mode="after")
     def _has_gradient(self) -> "KLConfig":
