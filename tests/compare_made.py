@@ -74,7 +74,8 @@ def make(
     frame.write_parquet(run.completions / "all.parquet")
     run.metrics_jsonl.write_text(
         "".join(
-            json.dumps({"time": 0.0, "stage": "train", "step": i, "n_tokens": n}) + "\n" for i, n in enumerate(steps, 1)
+            json.dumps({"time": 0.0, "stage": "train", "step": i, "n_tokens": n, "rollout_tokens": 2 * n}) + "\n"
+            for i, n in enumerate(steps, 1)
         )
     )
     run.mark_done("sample", {})

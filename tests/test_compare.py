@@ -68,7 +68,7 @@ def test_pairs_by_hand(two: dict[str, Any]) -> None:
 
 def test_tokens(two: dict[str, Any], tmp_path: Path) -> None:
     x = recipe(two, "x")["tokens"]
-    assert (x["training"]["value"], x["base"]["value"], x["trained"]["value"]) == (60, 56, 56)
+    assert [x[name]["value"] for name in ("rollouts", "training", "base", "trained")] == [120, 60, 56, 56]
     log = tmp_path / "x" / "metrics.jsonl"
     log.write_text(log.read_text() + json.dumps({"stage": "train", "step": 3, "n_tokens": 5}) + "\n")
     again = compare_runs([tmp_path / "x", tmp_path / "y"])

@@ -94,17 +94,17 @@ def spread_part(found: Comparison, *, seeds: bool) -> Part:
     rows = _rows(found, [of[0] for of in known.values()], [of[1] for of in known.values()], seeds=seeds, base=True)
     of_name = {str(recipe["name"]): recipe for recipe in found["recipes"]}
     rows = [(label, [*cells, *_tokens(of_name.get(label))]) for label, cells in rows]
-    caption = "entropies in nats; tokens of a run: those that it trained on, and those of the completions measured"
-    columns = (*known, "trained on", "measured")
+    caption = "entropies in nats; tokens of a run: sampled in training, learnt from, and of the completions measured"
+    columns = (*known, "sampled", "learnt from", "measured")
     return Part("spread", "Diversity and cost", caption, "recipe", columns, tuple(rows))
 
 
 def _tokens(recipe: Mapping[str, Any] | None) -> list[str]:
     if recipe is None:
-        return ["", ""]
+        return ["", "", ""]
     measured = [number(recipe, "tokens", role, "value") for role in ("base", "trained")]
     total = None if None in measured else sum(n for n in measured if n is not None)
-    return [short(number(recipe, "tokens", "training", "value")), short(total)]
+    return [*(short(number(recipe, "tokens", name, "value")) for name in ("rollouts", "training")), short(total)]
 
 
 def short(n: Any) -> str:
