@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leash_ray.rlvr.ahead import Ahead
-from leash_ray.rlvr.batch import collate
+from leash_ray.rlvr.batch import TrainBatch, collate
 from leash_ray.rlvr.book import Book
 from leash_ray.rlvr.collectives import all_gather, all_max, all_sum
 from leash_ray.rlvr.dynamic import Sampled, replaced, spares, summarise_replaced
@@ -48,10 +48,10 @@ class Reinforce:
         rollouts = sampled.rollouts
 
         started_s = time.perf_counter()
-        batch = collate(rollouts.groups, learner.pad_id, rollouts.temperatures)
+        mixed, batch = self._mixed(rollouts, step)
         in_reward = config.kl.place == "reward" and learner.kl_coef > 0
         kl_B = learner.kl_of_completions(batch) if in_reward else None
-        batch = score(rollouts, batch, self._book, config, step, learner.kl_coef, kl_B)
+        batch = score(mixed, batch, self._book, config, step, learner.kl_coef, kl_B)
         self._note(sampled, step)
         if config.staleness and step + 1 < config.steps:
             self._ahead.start(step + 1, lambda: self._draw(step + 1, version=step))
@@ -59,6 +59,14 @@ class Reinforce:
         update_s = time.perf_counter() - started_s
         wait_s += self._ahead.join()  # new weights wait for completions in flight
         return {**self._summary(sampled, step, wait_s), **metrics, "update_s": update_s}
+
+    def _prompts(self, step: int) -> list[Draw]:
+        """Of all workers."""
+        return prompts_of_step(self._job.problems, step, self._config.prompts_per_step, self._job.seed)
+
+    def _mixed(self, rollouts: Rollouts, step: int) -> tuple[Rollouts, TrainBatch]:
+        """What is learnt from; where groups are seeded, it is more than was drawn."""
+        return rollouts, collate(rollouts.groups, self._learner.pad_id, rollouts.temperatures)
 
     def _draw(self, step: int, version: int) -> Sampled:
         """This worker's share of a step, from the policy at ``version``. No collective is called: it may run while
@@ -78,11 +86,7 @@ class Reinforce:
                 seed=job.seed,
             )
 
-        first = draw(
-            share_of_worker(
-                prompts_of_step(job.problems, step, config.prompts_per_step, job.seed), self._rank, config.workers
-            )
-        )
+        first = draw(share_of_worker(self._prompts(step), self._rank, config.workers))
         if config.dynamic is None:
             return Sampled(first, [first])
         return replaced(
