@@ -18,6 +18,7 @@ from leash_ray.report import text as fmt
 from leash_ray.report.figures import all_figures
 from leash_ray.report.numbers import MEAN, RATE, Kind, shown
 from leash_ray.report.parts import detailed
+from leash_ray.report.parts.audits import audits_part, lost_part
 from leash_ray.report.parts.chance import chance_part
 from leash_ray.report.parts.policies import columns, count_rows, other_rows, pass_rows
 from leash_ray.report.parts.support import support_part
@@ -87,7 +88,12 @@ def render_html(
         figures=figures,
         policy_columns=columns(support),
         policy_tables=[pass_rows(support), [*other_rows(support), *count_rows(support)]],
-        parts={"support": support_part(support), "chance": chance_part(support), **detailed(support)},
+        parts={
+            "support": support_part(support),
+            "chance": chance_part(support),
+            **detailed(support),
+            **{part.name: part for part in (audits_part(metrics), lost_part(metrics)) if part},
+        },
         intervals=confidence(support) if has_intervals(support) else None,
         leniency_rows=leniency_rows(support, leniency or {}),
         bounds_rows=bounds_rows(support),

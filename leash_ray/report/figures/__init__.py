@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from leash_ray.report.figures.audits import audit_curves
 from leash_ray.report.figures.curves import accumulation, cover_at_tau, pass_at_k
 from leash_ray.report.figures.quadrants import entropy_quadrants
 from leash_ray.report.figures.series import series_curves
@@ -22,6 +23,7 @@ __all__ = [
     "against_chance",
     "all_figures",
     "answer_entropy",
+    "audit_curves",
     "cover_at_tau",
     "entropy_quadrants",
     "pass_at_k",
@@ -50,5 +52,6 @@ def all_figures(
         tilted_curves(support),
         series_curves(support),
         training_curves(metrics),
+        audit_curves(metrics),
     ]
     return {figure.name: figure for figure in made}
