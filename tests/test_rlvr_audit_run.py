@@ -110,6 +110,7 @@ def test_two_workers_share_an_audit_and_a_resumed_run_audits_again_what_it_train
     fit(resumed)
     again = read_metrics(two.run_path, "audit")
     assert [row["step"] for row in again] == [0, 1, 2, 3]
+    assert "error" not in again[3], again[3]
     assert again[3]["kl_coef"] == 4e-3  # the raised weight came back with the checkpoint
     assert not (folder / "trained@3" / "left.parquet").exists()
     train = read_metrics(two.run_path, "train")

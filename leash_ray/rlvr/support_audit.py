@@ -170,7 +170,7 @@ class SupportAudit:
         known = {problem.id: problem for problem in self._plan.problems}
         if policy != self._plan.base or not known.keys() >= set(problems):
             return None
-        return {**self._plan.origin, "prompts": prompts_hash(known[p] for p in problems)}
+        return {**self._plan.origin_at(0), "prompts": prompts_hash(known[p] for p in problems)}
 
     def _base(self, ready: _Ready) -> Drawn:
         """Draw what the base lacks: with its weights back in the replicas, if training has left them behind."""

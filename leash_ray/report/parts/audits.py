@@ -36,7 +36,7 @@ def audits_part(metrics: Sequence[Row]) -> Part:
             *(fmt.rate(row.get(f"{role}/pass_at_k/1")) for role in ("trained", "base")),
             fmt.nats(row.get("trained/answer_entropy")),
             *(fmt.count(row.get(name)) for name in ("lost", "regained")),
-            fmt.rate(row.get("seconds")),
+            fmt.decimal(row.get("seconds")),
         ]
         rows.append((fmt.count(row["step"]), cells))
         if row.get("guard") == "stop":
