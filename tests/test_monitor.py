@@ -17,7 +17,7 @@ from wandb_records import complete_records
 
 from leash_ray import monitor as monitor_module
 from leash_ray.errors import RunFailed, UsageError
-from leash_ray.monitor import Monitor, read_metrics, resolve_mode
+from leash_ray.monitor import Monitor, Table, read_metrics, resolve_mode
 
 
 @pytest.fixture(autouse=True)
@@ -252,7 +252,8 @@ def test_an_offline_run_holds_the_metrics_of_all_stages(tmp_path: Path, capfd: p
     run_dir = tmp_path / "first"
     with Monitor(run_dir, wandb_mode="offline", config={"seed": 3, "model": Path("m")}) as monitor:
         assert monitor.url is None
-        monitor.log("train", {"reward": 0.25, "loss": math.nan}, step=7)
+        lost = Table(("problem", "n"), [("a", 3), (None, 4)])
+        monitor.log("train", {"reward": 0.25, "loss": math.nan, "lost": lost, "none": Table(("n",), [])}, step=7)
         run_id = (run_dir / "wandb" / "run_id").read_text().strip()
     with Monitor(run_dir, wandb_mode="offline") as monitor:  # another stage, later
         monitor.log("sample", {"tokens_per_s": np.float32(1500)}, step=1)
@@ -280,7 +281,11 @@ def test_an_offline_run_holds_the_metrics_of_all_stages(tmp_path: Path, capfd: p
             config |= {i.key: json.loads(i.value_json) for i in record.run.config.update}
     assert history["train/reward"] == 0.25
     assert history["train/step"] == 7
-    assert "train/loss" not in history
+    assert "train/loss" not in history and "train/none" not in history
+    shown = history["train/lost"]
+    assert (shown["_type"], shown["nrows"], shown["ncols"]) == ("table-file", 2, 2)
+    row = read_metrics(run_dir, "train")[0]
+    assert row["lost"] == [{"problem": "a", "n": 3}, {"problem": None, "n": 4}] and row["none"] == []
     assert history["sample/tokens_per_s"] == 1500
     assert axes == {"train/*": "train/step", "sample/*": "sample/step"}
     assert summary["support"] == {"E": 3}

@@ -1,6 +1,7 @@
 """The support audit while training, by hand: a policy of known answers for an engine, all workers in one process."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from scripted_sampling import PROBLEMS, SaysYes, rows_in
 
+from leash_ray import progress
 from leash_ray.config import RunConfig
 from leash_ray.errors import UsageError
 from leash_ray.monitor import Monitor, read_metrics
@@ -326,3 +328,19 @@ def test_settings_that_cannot_work_are_refused() -> None:
         with pytest.raises(ValueError, match=why):
             TrainConfig.model_validate({"task": task, "audit": audit, "kl": kl})
     TrainConfig.model_validate({"task": task, "audit": {"guard": -0.1}, "kl": {"track": False}})
+
+
+def test_audits_are_said_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "EVERY_S", 0.05)
+    said: list[str] = []
+    with Monitor(tmp_path, wandb_mode="off") as monitor:
+        monitor.log("audit", {"completions": 9, "n_problems": 3, "seconds": 1.0}, step=0)  # of an earlier try
+        time.sleep(0.01)
+        with progress.follow_training(monitor.path, 4, said.append):
+            monitor.log("train", {"reward_mean": 0.5}, step=1)
+            monitor.log("train", {"reward_mean": 0.75}, step=2)
+            monitor.log("audit", {"error": "RunFailed: gone", "failures": 1}, step=2)
+    assert said == [
+        "  step 2/4: reward 0.750, entropy – nats, KL –, – s a step",
+        "  step 2: audit failed, 1 so far (RunFailed: gone); training goes on",
+    ]

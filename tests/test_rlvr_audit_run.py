@@ -1,6 +1,7 @@
 """The support audit in real training: it is there, it stops training where it should, and it changes nothing else."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from leash_ray.types import Problem
 from leash_ray.verify.remote import RemoteVerifier
 
 MODEL = resolve_model("embedded:countdown")
+DOCS = Path(__file__).parent.parent / "docs" / "training.md"
 
 
 @pytest.fixture
@@ -60,6 +62,13 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict()
 
 
+def documented_metrics() -> set[str]:
+    """The names of docs/training.md that a step without a GPU has."""
+    section = DOCS.read_text(encoding="utf-8").split("\n## Metrics\n")[1].split("\n## ")[0]
+    firsts = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    return set(re.findall(r"`(\w+)`", " ".join(firsts))) - {"memory_gpu_bytes"}
+
+
 def test_an_audited_run_is_the_run_without_audits_until_the_guard_stops_it(job) -> None:
     plain, _ = fit(job("plain"))
     audit = AuditConfig(every=2, first=8, n=32, guard=1.0)  # whatever is measured, its interval reaches below 1
@@ -73,6 +82,8 @@ def test_an_audited_run_is_the_run_without_audits_until_the_guard_stops_it(job) 
         assert [row[name] for row in rows] == [row[name] for row in rows_of_plain], name
     mine, theirs = weights(model), weights(plain)
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+    assert documented_metrics() <= rows[0].keys()
 
     start, found = read_metrics(path, "audit")
     assert (start["step"], found["step"], found["guard"], found["k"]) == (0, 2, "stop", 32)
