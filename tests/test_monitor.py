@@ -282,8 +282,7 @@ def test_an_offline_run_holds_the_metrics_of_all_stages(tmp_path: Path, capfd: p
     assert history["train/reward"] == 0.25
     assert history["train/step"] == 7
     assert "train/loss" not in history and "train/none" not in history
-    shown = history["train/lost"]
-    assert (shown["_type"], shown["nrows"], shown["ncols"]) == ("table-file", 2, 2)
+    assert [history[f"train/lost/{key}"] for key in ("_type", "nrows", "ncols")] == ["table-file", 2, 2]
     row = read_metrics(run_dir, "train")[0]
     assert row["lost"] == [{"problem": "a", "n": 3}, {"problem": None, "n": 4}] and row["none"] == []
     assert history["sample/tokens_per_s"] == 1500
