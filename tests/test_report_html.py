@@ -340,6 +340,8 @@ def test_run_info_prefers_what_run_json_says() -> None:
     info = run_info({"name": "x", "packages": {"ray": "1"}, "created": "t"}, config)
     assert info["sampling"] == {"n": 8, "top_p": 1.0}
     assert info["models"] == {"base": "m", "trained": "base after 20 training steps"}
+    stopped = run_info({}, config, steps=15)["models"]["trained"]
+    assert stopped == "base after 15 training steps"  # by the leash guard
     assert (info["task"], info["started"], info["versions"]) == ("countdown", "t", {"ray": "1"})
     assert run_info({"sampling": {"top_p": 0.5}}, config)["sampling"] == {"top_p": 0.5}
     # as a run of leash writes it down: every key, null where it was not given

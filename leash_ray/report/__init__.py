@@ -35,12 +35,16 @@ def write_report(run_dir: Path) -> Path:
     from leash_ray.monitor import read_metrics
     from leash_ray.report.figures import all_figures
     from leash_ray.report.html import render_html
+    from leash_ray.report.read import branch
     from leash_ray.report.run_info import read_config, run_info
 
     run_dir = Path(run_dir)
     support = _support(run_dir)
     prompts = _json(run_dir / "prompts.json")
-    run = run_info(_json(run_dir / "run.json") or {}, read_config(run_dir / "config.yaml"), prompts)
+    trained = branch(_json(run_dir / "stages.json") or {}, "train", "info")
+    run = run_info(
+        _json(run_dir / "run.json") or {}, read_config(run_dir / "config.yaml"), prompts, trained.get("steps")
+    )
     per_problem = None
     if (path := run_dir / "per_problem.parquet").exists():
         import pyarrow.parquet as pq

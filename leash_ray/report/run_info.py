@@ -14,12 +14,16 @@ SAMPLING = ("n", "budget", "temperature", "top_p", "top_k", "min_p", "max_tokens
 
 
 def run_info(
-    info: Mapping[str, Any], config: Mapping[str, Any], prompts: Mapping[str, Any] | None = None
+    info: Mapping[str, Any],
+    config: Mapping[str, Any],
+    prompts: Mapping[str, Any] | None = None,
+    steps: int | None = None,
 ) -> dict[str, Any]:
     """``info`` (run.json) with what it lacks taken from ``config``; nothing is made up.
 
     Args:
         prompts: what prompts.json holds; None in a run without it.
+        steps: of training that were done; None: as many as the config asks for.
     """
     config = branch(info, "config") or config
     settings = branch(config, "sampling")
@@ -30,7 +34,7 @@ def run_info(
         "versions": branch(info, "packages"),
         "started": info.get("created"),
         "sampling": {key: settings[key] for key in SAMPLING if settings.get(key) is not None},
-        "models": _models(config),
+        "models": _models(config, steps),
         "task": _task(config.get("task")),
         "prompts": prompts,
     }
@@ -48,9 +52,9 @@ def read_config(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _models(config: Mapping[str, Any]) -> dict[str, str]:
+def _models(config: Mapping[str, Any], steps: int | None) -> dict[str, str]:
     models = {}
-    steps = branch(config, "train").get("steps")
+    steps = steps or branch(config, "train").get("steps")
     for name, policy in branch(config, "policies").items():
         model = branch({"p": policy}, "p").get("model")
         if model is None and steps is not None:
