@@ -56,5 +56,5 @@ class Setting:
 SETTINGS = {
     # Those of the demo.
     EMBEDDED: Setting(EMBEDDED, "compact", prompts_per_step=32, group_size=16, max_tokens=12, lr=3e-4),
-    SMOLLM2: Setting(SMOLLM2, "question", prompts_per_step=4, group_size=8, max_tokens=48, lr=1e-6),
+    SMOLLM2: Setting(SMOLLM2, "question", prompts_per_step=4, group_size=8, max_tokens=32, lr=1e-6),
 }
