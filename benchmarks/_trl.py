@@ -1,8 +1,7 @@
 """TRL's side of ``rlvr_step.py``: a process of its own that trains with GRPOTrainer, so many steps at a time.
 
-Plain GRPOTrainer with generation by transformers. Its settings are what was found fastest on two cores: all of a step's
-completions in one forward and backward pass where memory allows (``--batch``), float32, no gradient checkpointing, no
-reference policy where the KL weight is 0, no evaluation, no logging, no checkpoints.
+Plain GRPOTrainer with generation by transformers: float32, no gradient checkpointing, no reference policy where the KL
+weight is 0, no evaluation, no logging, no checkpoints; ``--batch`` completions in one forward and backward pass.
 """
 
 import argparse

