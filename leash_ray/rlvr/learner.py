@@ -254,10 +254,12 @@ class Learner:
 
     @torch.no_grad()
     def kl_of_completions(self, batch: TrainBatch) -> torch.Tensor:
-        """KL(policy ‖ reference) of each completion, by ``config.kl.estimator``, summed over its tokens (nats) [B]."""
+        """KL(policy ‖ reference) of each completion, by ``config.kl.estimator``, summed over its tokens (nats) [B];
+        0 of what another policy wrote, from which it cannot be estimated."""
         assert self.reference is not None
         logp_BT, ref_BT = self._logprobs(self.engine, batch), self._logprobs(self.reference, batch)
-        return (kl_estimate(logp_BT, ref_BT, batch.mask_BT, self.config.kl.estimator) * batch.mask_BT).sum(1)
+        kl_BT = kl_estimate(logp_BT, ref_BT, batch.mask_BT, self.config.kl.estimator)
+        return (kl_BT * batch.mask_BT).sum(1) * ~batch.foreign_B
 
     @torch.no_grad()
     def kl_at(self, batch: TrainBatch) -> float:

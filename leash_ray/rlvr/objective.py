@@ -58,6 +58,10 @@ def objective_of(
         from leash_ray.rlvr.rejection import Rejection
 
         return Rejection(job, learner, sync, rank)
+    if job.config.seeding is not None:
+        from leash_ray.rlvr.seeded import Seeded
+
+        return Seeded(job, learner, sync, rank, turns)
     from leash_ray.rlvr.reinforce import Reinforce
 
     return Reinforce(job, learner, sync, rank, turns)

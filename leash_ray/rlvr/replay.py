@@ -26,7 +26,7 @@ from leash_ray.types import Problem, Verdict
 from leash_ray.verify import Verification
 
 REVIEW = -1
-"""The epoch of a review: its turn is beside those that every problem has."""
+"""The epoch of a review, which is beside the turns that every problem has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +94,16 @@ def with_reviews(
 
     A problem's weight is 1 − (c + ½)/(n + 1) of its latest group: never 0, nor 1.
     """
-    n = min(n, len(draws))
-    stay = list(draws[: len(draws) - n])
     coming = {d.problem.id for d in draws}
     there = [i for i in buffer.of if i not in coming and i in problems]
-    n = min(n, len(there))
+    n = min(n, len(draws), len(there))
     if not n:
         return list(draws)
     records = [book.record(i) for i in there]
     weights = np.array([1.0 - (r.last_c + 0.5) / (r.last_n + 1.0) for r in records])
     rng = np.random.default_rng(stream_seed(seed, "review", step))
     chosen = rng.choice(len(there), n, replace=False, p=weights / weights.sum())
-    rest = list(draws[len(stay) : len(draws) - n])
-    return [*stay, *rest, *(Draw(problems[there[i]], REVIEW) for i in chosen.tolist())]
+    return [*draws[: len(draws) - n], *(Draw(problems[there[i]], REVIEW) for i in chosen.tolist())]
 
 
 def put_rare(mixture: Mixture, buffer: Buffer) -> dict[str, float]:
@@ -144,11 +141,19 @@ def rare_of(rollouts: Rollouts, step: int) -> dict[str, Rare]:
             part = slice(group.offsets[i], group.offsets[i + 1])
             ids, logprobs = group.token_ids_T[part].tolist(), group.logprobs_T[part].tolist()
             new = Rare(tuple(ids), tuple(logprobs), group.texts[i], verification.answer, step)
-            old = found.get(draw.problem.id)
-            if old is None or new.logprob_sum < old.logprob_sum:
+            if draw.problem.id not in found or new.logprob_sum < found[draw.problem.id].logprob_sum:
                 found[draw.problem.id] = new
         at += len(group)
     return found
+
+
+def rarest(found: Sequence[Mapping[str, Rare]]) -> dict[str, Rare]:
+    """Of each problem, the least likely."""
+    least: dict[str, Rare] = {}
+    for problem_id, rare in (item for one in found for item in one.items()):
+        if problem_id not in least or rare.logprob_sum < least[problem_id].logprob_sum:
+            least[problem_id] = rare
+    return least
 
 
 def metrics_of(sums: Mapping[str, float], buffer: Buffer) -> dict[str, float]:

@@ -62,6 +62,8 @@ class Turns:
         size = len(groups[0])
         for epoch, of in groupby(range(len(draws)), key=lambda i: draws[i].epoch):
             at = list(of)
+            if epoch < 0:  # a review is not a turn
+                continue
             problems = [draws[i].problem for i in at]
             shard = Shard(f"{_PREFIX}{epoch}", tuple(p.id for p in problems), 0, size)
             own = [v for i in at for v in verified[i * size : (i + 1) * size]]
