@@ -18,7 +18,7 @@ from leash_ray.types import CompletionBatch, Problem, SampleRequest, SamplingPar
 from leash_ray.verify import Verification
 
 PROBLEMS = [Problem.make("t", f"{i}:", "scripted", "") for i in range(3)]
-EOS, PAD, N = 1, 0, 4
+EOS, PAD = 1, 0
 RIGHT = "abcdef"
 
 
@@ -178,13 +178,12 @@ def test_traces_and_hints_together_leave_the_first_places_to_the_policy() -> Non
     batch = mixture.batch(PAD)
     assert mixture.rollouts().groups[0].texts == ["x", RIGHT, RIGHT, RIGHT]
     assert batch.foreign_B.tolist() == [False, True, False, False]
-    with pytest.raises(AssertionError):
-        for _ in range(N):
-            mixture.put(0, Piece([1], [0.0], "", "stop", Verification(Verdict.CORRECT, None)))
+    with pytest.raises(AssertionError):  # one of a group's completions stays
+        mixture.put(0, Piece([1], [0.0], "", "stop", Verification(Verdict.CORRECT, None)))
 
 
 def test_the_shaped_ratio_s_gradient_by_hand() -> None:
-    """d/dlnp of −A·p/(p + γ) is −A·pγ/(p + γ)²: largest at p = γ, where clipping alone would leave a rare token flat."""
+    """d/dlnp of −A·p/(p + γ) is −A·pγ/(p + γ)²: largest where p is γ, not where p is 1."""
     for p, gamma in ((0.1, 0.1), (0.01, 0.1), (0.9, 0.1)):
         logp = torch.tensor([[math.log(p)]], requires_grad=True)
         shaped_token_loss(logp, torch.tensor([2.0]), torch.ones(1, 1), gamma).sum().backward()

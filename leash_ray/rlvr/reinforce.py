@@ -45,10 +45,9 @@ class Reinforce:
         if self._turns is not None:
             kept = sampled.in_turn
             self._turns.keep(kept.draws, kept.groups, kept.verifications)
-        rollouts = sampled.rollouts
+        mixed, batch = self._mixed(sampled.rollouts, step)
 
         started_s = time.perf_counter()
-        mixed, batch = self._mixed(rollouts, step)
         in_reward = config.kl.place == "reward" and learner.kl_coef > 0
         kl_B = learner.kl_of_completions(batch) if in_reward else None
         batch = score(mixed, batch, self._book, config, step, learner.kl_coef, kl_B)

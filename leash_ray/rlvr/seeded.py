@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from leash_ray.rlvr import replay, seeding
 from leash_ray.rlvr.batch import TrainBatch
 from leash_ray.rlvr.collectives import all_gather, all_sum
-from leash_ray.rlvr.dynamic import Sampled
 from leash_ray.rlvr.mixing import Mixture
 from leash_ray.rlvr.reinforce import Reinforce
 from leash_ray.rlvr.rollouts import Draw, Rollouts
@@ -36,6 +35,9 @@ class Seeded(Reinforce):
         self._seeding = seeding.Seeding(self._settings, job.traces, learner.tokenizer, job.verifier.verify, job.seed)
         self._buffer = replay.Buffer(self._settings.buffer)
         self._sums: dict[str, float] = {}
+        """Of the latest step's groups."""
+        self._found: dict[str, replay.Rare] = {}
+        """In them."""
 
     def step(self, step: int) -> dict[str, float]:
         """As :meth:`Reinforce.step`, in mixed groups."""
@@ -46,6 +48,7 @@ class Seeded(Reinforce):
         if self._settings.per_group or self._settings.prefix_share:
             row |= seeding.metrics_of(totals, row["n_tokens"])
         if self._settings.replay:
+            self._buffer.add(replay.rarest(all_gather(self._found)))
             row |= replay.metrics_of(totals, self._buffer)
         return row
 
@@ -56,21 +59,16 @@ class Seeded(Reinforce):
             draws, self._settings.replay, self._buffer, self._book, problems, step, self._job.seed
         )
 
-    def _mixed(self, sampled: Sampled, step: int) -> tuple[Rollouts, TrainBatch]:
+    def _mixed(self, rollouts: Rollouts, step: int) -> tuple[Rollouts, TrainBatch]:
         started_s = time.perf_counter()
         policy = self._job.policy.at(step, str(self._sync.folder(step)))
-        mixture = Mixture(sampled.rollouts)
+        mixture, self._found = Mixture(rollouts), replay.rare_of(rollouts, step)
         self._sums = {
             **replay.put_rare(mixture, self._buffer),
             **self._seeding.into(mixture, policy, step, self._config.max_tokens_at(step)),
         }
         self._sums["seed_s"] = time.perf_counter() - started_s
         return mixture.rollouts(), mixture.batch(self._learner.pad_id)
-
-    def _note(self, sampled: Sampled, step: int) -> None:
-        super()._note(sampled, step)
-        if self._settings.replay:
-            self._buffer.add(replay.rarest(all_gather(replay.rare_of(sampled.rollouts, step))))
 
     def state(self) -> Mapping[str, Any]:
         return {**super().state(), "replay": self._buffer.state()}
