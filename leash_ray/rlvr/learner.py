@@ -153,9 +153,11 @@ class Learner:
             n_cells += cut.n_cells if cut else micro.ids_BT.numel()
             n_used += cut.n_used if cut else micro.n_used
         sums["cells"], sums["used_cells"] = n_cells, n_used
-        total, n = all_sum(sums), max(1.0, counts["tokens"])
+        total = all_sum(sums)
+        n = max(1.0, total["own_tokens"])
         return {
             **{name: total[name] / n for name in _MEANS},
+            "entropy": total["entropy"] / max(1.0, counts["tokens"]),
             "loss": total["loss"],
             "clip_fraction": (total["clip_fraction_low"] + total["clip_fraction_high"]) / n,
             "padding_share": 1.0 - total["used_cells"] / max(1.0, total["cells"]),
@@ -213,6 +215,7 @@ class Learner:
             gap_BT = (logp_BT - sampler_BT) * own_BT
             sums = {
                 "loss": float(loss),
+                "own_tokens": float(own_BT.sum()),
                 "entropy": float((entropy_BT * mask_BT).sum()),
                 "kl": kl_nats,
                 "ratio_mean": float(tokens.ratio_BT.sum()),
@@ -340,8 +343,8 @@ _MEANS = (
     *("entropy", "kl", "ratio_mean", "clip_fraction_low", "clip_fraction_high"),
     *("logprob_gap", "sampler_kl", "importance_weight"),
 )
-"""Sums that are shown as means over the step's tokens."""
-_SUMS = ("loss", *_MEANS)
+"""Sums that are shown as means over the step's tokens that are the policy's own; the entropy, over all."""
+_SUMS = ("loss", "own_tokens", *_MEANS)
 
 
 def _weighted(so_far: dict[str, float], new: dict[str, float]) -> dict[str, float]:
