@@ -145,6 +145,8 @@ def main() -> None:
             side: row[side]["digest"] for side in args.sides if "digest" in row.get(side, {}) and side != "stock"
         }
         row["same_results"] = len(digests) > 0 and all(same(d, next(iter(digests.values()))) for d in digests.values())
+        if not row["same_results"]:
+            row["digests"] = digests
         for side in digests:
             row[side].pop("digest")
         results.append(row)

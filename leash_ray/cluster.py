@@ -32,8 +32,11 @@ def is_own() -> bool:
     return _is_own
 
 
-def connect(address: str | None = None, num_cpus: int | None = None) -> None:
+def connect(address: str | None = None, num_cpus: int | None = None, data: bool = True) -> None:
     """Join the cluster at ``address``, the one this process runs in (a Ray job), or start a local one. Idempotent.
+
+    Args:
+        data: whether Ray Data is to be used, whose import takes a while.
 
     Raises:
         RunFailed: no cluster answers at ``address``.
@@ -65,7 +68,8 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> None:
             f"cannot reach Ray at {in_job or 'this machine'}: {str(e).splitlines()[0]}; check the address "
             "(ray status), and RAY_AUTH_MODE=token where the cluster asks for a token"
         ) from e
-    quiet_ray_data()
+    if data:
+        quiet_ray_data()
 
 
 def quiet_ray_data() -> None:

@@ -1,6 +1,7 @@
 """Multisets of sample indices as bits, against counting by hand."""
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from leash_ray.reducers import bitsets
-from leash_ray.reducers.bitsets import PAIR_SHIFT, Bitsets, Ranks
+from leash_ray.reducers.bitsets import PAIR_SHIFT, Bitsets, Ranks, RanksWithout
 
 elements = st.lists(
     st.tuples(st.integers(0, 3), st.integers(0, 200) | st.sampled_from([2**31 - 2, 64 * 64])), max_size=60
@@ -78,3 +79,16 @@ def test_ranks_of_whole_words(spans: list[tuple[int, int, int]]) -> None:
     for p in range(5):
         assert odd[p] == sum(pair == p and i % 2 for pair, i in of)
         assert from_zero[p] == next(i for i in range(1000) if (p, i) not in of)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sets(st.tuples(st.integers(0, 3), st.integers(0, 200)), min_size=1, max_size=80), st.randoms())
+def test_ranks_without_some(of: set[tuple[int, int]], random: Any) -> None:
+    left_out = {one for one in sorted(of) if random.random() < 0.3}
+    sets = [bitsets.of_values(values(sorted(some))) for some in (of, left_out, of - left_out)]
+    every, out, rest = (Ranks(one.key, one.bits) for one in sets)
+    ranks = RanksWithout(every, out)
+    assert ranks.odd(5).tolist() == rest.odd(5).tolist()
+    assert ranks.from_zero(5).tolist() == rest.from_zero(5).tolist()
+    pair, index = np.divmod(np.arange(4 * 210), 210)
+    assert ranks.before(pair, index).tolist() == rest.before(pair, index).tolist()

@@ -5,13 +5,14 @@ Every piece of a file becomes a :class:`~leash_ray.reducers.CompletionsState` wh
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from leash_ray.reduce.read import Reading, pieces_of, pieces_of_states
-from leash_ray.reduce.sources import find_files, size_bytes
+from leash_ray.reduce.sources import File, find_files, size_bytes
 from leash_ray.reducers import CompletionsState, Reduced
 from leash_ray.reducers.kept import kept, merge_folders
 from leash_ray.reducers.reduced import differences, joined
@@ -31,6 +32,7 @@ __all__ = [
     "worth_ray",
 ]
 
+T = TypeVar("T")
 LARGE_STATES_BYTES = 1 << 30
 SMALL_BYTES = 4 << 30  # this process alone has read it before a Ray would have helped
 
@@ -88,8 +90,7 @@ def reduced_parts(
 ) -> Iterator[Reduced]:
     """The finalized state of completions tables, some problems at a time. Options and errors as of
     :func:`reduce_paths`."""
-    for state in states_of_parts(paths, reading or Reading(), parallel=parallel, **options):
-        yield state.finalize()
+    return _parts(paths, reading or Reading(), CompletionsState.finalize, parallel=parallel, **options)
 
 
 def reduce_state(
@@ -97,20 +98,22 @@ def reduce_state(
 ) -> CompletionsState:
     """The merged state of completions tables. Arguments and errors as of :func:`reduce_paths`."""
     reading = Reading(policies=None if policies is None else tuple(policies))
-    parts = list(states_of_parts(paths, reading, parallel=parallel))
+    parts = list(_parts(paths, reading, CompletionsState.merge, parallel=parallel))
     return parts[0].merge(*parts[1:])
 
 
-def states_of_parts(
+def _parts(
     paths: Sequence[str | Path],
     reading: Reading,
+    finish: Callable[[CompletionsState], T],
     *,
     parallel: bool = True,
     from_rows: bool = False,
     keep_states: bool = False,
     drop_duplicates: bool = False,
-) -> Iterator[CompletionsState]:
-    """States of disjoint problems, whose sum is that of all completions. Rows are read where no state is kept."""
+) -> Iterator[T]:
+    """States of disjoint problems, whose sum is that of all completions, each finished where it was merged. Rows are
+    read where no state is kept."""
     from leash_ray.reduce import engine
 
     files = find_files(paths)
@@ -118,14 +121,19 @@ def states_of_parts(
     pieces = list(pieces_of(rows, keep_states=keep_states and reading.is_all))
     is_large = bool(pieces) or sum(path.stat().st_size for path in states) > LARGE_STATES_BYTES
     pieces += pieces_of_states(states)
-    for state in (engine.on_ray if parallel and is_large else engine.here)(pieces, reading):
-        if drop_duplicates:
-            from leash_ray.reduce.repeats import without_repeats
-
-            state = without_repeats(state, files, reading)
-        yield state
+    if drop_duplicates:
+        finish = partial(_once, finish=finish, files=files, reading=reading)
+    yield from (engine.on_ray if parallel and is_large else engine.here)(pieces, reading, finish)
     if reading.is_all and (keep_states or len(states) > 1):
         merge_folders(files)
+
+
+def _once(
+    state: CompletionsState, *, finish: Callable[[CompletionsState], T], files: Sequence[File], reading: Reading
+) -> T:
+    from leash_ray.reduce.repeats import without_repeats
+
+    return finish(without_repeats(state, files, reading))
 
 
 def compare(paths: Sequence[str | Path], *, parallel: bool = True) -> list[str]:

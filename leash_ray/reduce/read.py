@@ -64,8 +64,7 @@ def pieces_of(files: Sequence[File], rows: int = PIECE_ROWS, keep_states: bool =
     Raises:
         UsageError: a large file is no Parquet.
     """
-    packed: list[File] = []
-    packed_bytes = 0
+    pack = _Pack(_PACKED_BYTES)
     for file in map(absolute, files):
         if not str(file).endswith(PARQUET):
             yield Piece((file,))
@@ -77,27 +76,40 @@ def pieces_of(files: Sequence[File], rows: int = PIECE_ROWS, keep_states: bool =
         if size > _SMALL_BYTES:
             yield from (Piece((file,), groups) for groups in _grouped(_row_group_rows(file), rows))
             continue
-        packed.append(file)
-        packed_bytes += size
-        if packed_bytes > _PACKED_BYTES or len(packed) == _PACKED_FILES:
-            yield Piece(tuple(packed))
-            packed, packed_bytes = [], 0
-    if packed:
-        yield Piece(tuple(packed))
+        if full := pack.add(file, size):
+            yield Piece(full)
+    if rest := pack.taken():
+        yield Piece(rest)
 
 
 def pieces_of_states(paths: Sequence[Path]) -> Iterator[Piece]:
     """Pieces of states on disk; small ones share one."""
-    packed: list[File] = []
-    packed_bytes = 0
+    pack = _Pack(_SMALL_BYTES)
     for path in paths:
-        packed.append(absolute(path))
-        packed_bytes += path.stat().st_size
-        if packed_bytes > _SMALL_BYTES or len(packed) == _PACKED_FILES:
-            yield Piece(tuple(packed), is_states=True)
-            packed, packed_bytes = [], 0
-    if packed:
-        yield Piece(tuple(packed), is_states=True)
+        if full := pack.add(absolute(path), path.stat().st_size):
+            yield Piece(full, is_states=True)
+    if rest := pack.taken():
+        yield Piece(rest, is_states=True)
+
+
+class _Pack:
+    """Small files, until they are enough for a piece."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._files: list[File] = []
+        self._bytes = 0
+
+    def add(self, file: File, n_bytes: int) -> tuple[File, ...]:
+        """Take a file; gives all that it holds when they are enough, else none."""
+        self._files.append(file)
+        self._bytes += n_bytes
+        return self.taken() if self._bytes > self._most_bytes or len(self._files) == _PACKED_FILES else ()
+
+    def taken(self) -> tuple[File, ...]:
+        """All that it holds, which it then no longer does."""
+        files, self._files, self._bytes = tuple(self._files), [], 0
+        return files
 
 
 def _row_group_rows(file: File) -> list[int]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from leash_ray.reducers.parts import cut, from_bytes, to_bytes
 from leash_ray.reducers.state import CompletionsState
 
-N_PARTS = 32
+N_PARTS = 64
 _WIDTH = 16
 """States merged at once."""
 

@@ -137,8 +137,9 @@ class Ranks:
     def __init__(self, key: Ints, bits: Bits) -> None:
         """Sorted keys without repeats."""
         self._key, self._bits = key, bits
-        self._total = np.zeros(len(key) + 1, dtype=np.int64)
-        np.cumsum(np.bitwise_count(bits), out=self._total[1:])
+        # Sums may pass 2**32: their differences within a pair are below it, so they are right all the same.
+        self._total = np.zeros(len(key) + 1, dtype=np.uint32)
+        np.cumsum(np.bitwise_count(bits), dtype=np.uint32, out=self._total[1:])
 
     def before(self, pair: Ints, index: Ints) -> Ints:
         """Elements of the pair below the index, [asked]."""
@@ -149,13 +150,14 @@ class Ranks:
         hit[hit] = self._key[row[hit]] == word[hit]
         below = (np.uint64(1) << (index[hit] & (WORD_BITS - 1)).astype(np.uint64)) - np.uint64(1)
         inside[hit] = np.bitwise_count(self._bits[row[hit]] & below)
-        return self._total[row] - self._total[np.searchsorted(self._key, pair << PAIR_SHIFT)] + inside
+        start = np.searchsorted(self._key, pair << PAIR_SHIFT)
+        return (self._total[row] - self._total[start]).astype(np.int64) + inside
 
     def odd(self, n_pairs: int) -> Ints:
         """Elements of each pair that are odd, [n_pairs]."""
-        total = np.zeros(len(self._key) + 1, dtype=np.int64)
-        np.cumsum(np.bitwise_count(self._bits & _ODD), out=total[1:])
-        return np.diff(total[self._starts(n_pairs)])
+        total = np.zeros(len(self._key) + 1, dtype=np.uint32)
+        np.cumsum(np.bitwise_count(self._bits & _ODD), dtype=np.uint32, out=total[1:])
+        return np.diff(total[self._starts(n_pairs)]).astype(np.int64)
 
     def from_zero(self, n_pairs: int) -> Ints:
         """The largest m such that 0 .. m-1 are all in the pair's set, [n_pairs]."""
@@ -175,9 +177,38 @@ class Ranks:
         found[more] += np.where((self._key[at] & _WORD_MASK) == n_full[more], ones, 0)
         return found
 
+    def first(self, n_pairs: int) -> Ints:
+        """The smallest element of each pair, and the largest number where there is none, [n_pairs]."""
+        start = self._starts(n_pairs)
+        some = start[:-1] < start[1:]
+        at = start[:-1][some]
+        found = np.full(n_pairs, np.iinfo(np.int64).max)
+        found[some] = ((self._key[at] & _WORD_MASK) << _SHIFT) + _trailing_ones(~self._bits[at])
+        return found
+
     def _starts(self, n_pairs: int) -> Ints:
         """The first row of each pair, and the end, [n_pairs + 1]."""
         return np.searchsorted(self._key, np.arange(n_pairs + 1, dtype=np.int64) << PAIR_SHIFT)
+
+
+class RanksWithout:
+    """The same of a set without some of its elements."""
+
+    def __init__(self, all_of: Ranks, left_out: Ranks) -> None:
+        """What is left out is in the set."""
+        self._all, self._out = all_of, left_out
+
+    def before(self, pair: Ints, index: Ints) -> Ints:
+        """As of :class:`Ranks`."""
+        return self._all.before(pair, index) - self._out.before(pair, index)
+
+    def odd(self, n_pairs: int) -> Ints:
+        """As of :class:`Ranks`."""
+        return self._all.odd(n_pairs) - self._out.odd(n_pairs)
+
+    def from_zero(self, n_pairs: int) -> Ints:
+        """As of :class:`Ranks`."""
+        return np.minimum(self._all.from_zero(n_pairs), self._out.first(n_pairs))
 
 
 def _trailing_ones(bits: Bits) -> Ints:

@@ -74,6 +74,8 @@ class Block:
     """Rows of every policy, also of those that were not asked for."""
     table: pa.Table
     """The rows themselves."""
+    texts: Mapping[str, Coded]
+    """policy and, where there is one, task of each row: words of their own."""
 
     @cached_property
     def labels(self) -> "Labels":
@@ -143,6 +145,7 @@ def block_of(table: pa.Table, measures: Sequence[Any] = (), policies: Sequence[s
         verdict=verdict,
         policies=present,
         table=table,
+        texts={"policy": policy} | ({"task": task} if task else {}),
     )
 
 
@@ -157,7 +160,7 @@ def _nothing(present: Mapping[str, int], table: pa.Table) -> Block:
     narrow, tiny = none.astype(np.int32), none.astype(np.int8)
     cells = Cells(narrow, tiny, narrow, narrow, none.astype(bool), none, none, {})
     pairs = arrow_table({"policy": narrow, "problem": narrow})
-    return Block(words, pairs, cells, True, True, none, none, none, tiny, present, table)
+    return Block(words, pairs, cells, True, True, none, none, none, tiny, present, table, {})
 
 
 def _no_words() -> pa.Array:

@@ -11,7 +11,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from leash_ray.reducers.block import Block, Ints
-from leash_ray.reducers.columns import coded
 from leash_ray.reducers.reducer import ints
 
 FIELDS = (pa.field("pair", pa.int32()), pa.field("policy", pa.int32()), pa.field("task", pa.int32()))
@@ -54,9 +53,9 @@ def labels_of(block: Block) -> Labels:
 
 def _row_codes(block: Block, name: str) -> Ints:
     """Number of each row's word, [rows]; -1: none."""
-    if name not in block.table.schema.names:
+    if name not in block.texts:
         return np.full(block.table.num_rows, -1, dtype=np.int64)
-    codes, words = coded(block.table, name)
+    codes, words = block.texts[name]
     number_of = {word: i for i, word in reversed(list(enumerate(block.words[name].to_pylist())))}
     numbers = [number_of.get(word, -1) for word in words.to_pylist()]
     return np.array([*numbers, -1], dtype=np.int64)[codes]

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from leash_ray.errors import UsageError
 from leash_ray.reducers.approximate import approximate
 from leash_ray.reducers.block import VERDICTS, Ints
-from leash_ray.reducers.halves import HalfCounts, key_of
+from leash_ray.reducers.halves import key_of
 from leash_ray.reducers.registry import REDUCERS, bounded
 from leash_ray.reducers.samples import Drawn
 from leash_ray.reducers.spreads import Spreads
 from leash_ray.stats.entropy import answer_entropies_nats
 
 _KEY = ["policy", "problem_id"]
-_NO_HALVES = pl.DataFrame(pl.from_arrow(HalfCounts.schema.empty_table()))
+_NO_HALVES = pl.DataFrame(schema={"pair": pl.Int32, "answer": pl.Int32, "odd": pl.Int64})
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from leash_ray.reducers import bitsets
 from leash_ray.reducers.arrays import arrow_table
-from leash_ray.reducers.bitsets import PAIR_SHIFT, WORD_BITS, Bitsets, Ranks
+from leash_ray.reducers.bitsets import PAIR_SHIFT, WORD_BITS, Bitsets, Ranks, RanksWithout
 from leash_ray.reducers.block import CODE, Block, Ints
 from leash_ray.reducers.reducer import ints
 
@@ -66,21 +66,14 @@ class Drawn:
     every: Bitsets
     drawn: Ranks
     """All samples."""
-    scored: Ranks
+    scored: Ranks | RanksWithout
     """All but ERRORs."""
 
     @staticmethod
     def of(every: Bitsets, errors: Bitsets) -> "Drawn":
         """From the finalized states of both."""
-        key, bits = _once(every)
-        error_key, error_bits = _once(errors)
-        if not len(error_key):
-            ranks = Ranks(key, bits)
-            return Drawn(every, ranks, ranks)
-        scored = bits.copy()
-        scored[np.searchsorted(key, error_key)] &= ~error_bits
-        some = scored > 0
-        return Drawn(every, Ranks(key, bits), Ranks(key, scored) if some.all() else Ranks(key[some], scored[some]))
+        drawn = Ranks(*_once(every))
+        return Drawn(every, drawn, RanksWithout(drawn, Ranks(*_once(errors))) if len(errors.key) else drawn)
 
     def repeated(self) -> tuple[Ints, Ints, Ints]:
         """(pair, index, times) of the samples that occur more than once."""
