@@ -74,8 +74,8 @@ def on_ray(pieces: Sequence[Piece], reading: Reading, finish: Callable[[Completi
     again. A user's mistake in a file comes back as a value, not as a task's traceback.
 
     These are Ray's own tasks. As Ray Data's (:mod:`leash_ray.reduce.dataset`) the same cost two seconds more at start,
-    since every worker imports it, and up to 14 ms a task in place of 3; with its groupby, large states took 15 s, not
-    11 (10M completions of 200,000 problems, two cores).
+    since every worker imports it, and up to 14 ms a task in place of 3 to 6; with its groupby, large states took 15 s,
+    not 11 (10M completions of 200,000 problems, two cores).
     """
     import ray
 
