@@ -95,6 +95,11 @@ def advantages() -> torch.Tensor:
 @functools.cache
 def plain_pytorch(steps: int, **settings: Any) -> tuple[list[dict[str, float]], Weights]:
     """The same training, one completion at a time, with nothing but autograd and AdamW."""
+    return plain_recipe(steps, settings)
+
+
+def plain_recipe(steps: int, settings: dict[str, Any]) -> tuple[list[dict[str, float]], Weights]:
+    """As :func:`plain_pytorch`; metrics are of each step's last optimizer step."""
     from transformers import AutoModelForCausalLM
 
     config = config_of(**settings)
@@ -102,10 +107,11 @@ def plain_pytorch(steps: int, **settings: Any) -> tuple[list[dict[str, float]], 
     reference = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
 
-    def logprobs(model: Any, prompt: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    def forward(model: Any, prompt: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """ln p and entropy of each token."""
         logits_TV = model(torch.cat([prompt, ids])[None]).logits[0] / config.temperature_at(0)
-        logp_TV = logits_TV.log_softmax(-1)
-        return torch.stack([logp_TV[len(prompt) + t - 1, ids[t]] for t in range(len(ids))])
+        logp_TV = logits_TV.log_softmax(-1)[len(prompt) - 1 : -1]
+        return logp_TV[range(len(ids)), ids], -(logp_TV.exp() * logp_TV).sum(-1)
 
     rows = []
     for group, advantages_N in zip(groups(), advantages()):
@@ -113,29 +119,53 @@ def plain_pytorch(steps: int, **settings: Any) -> tuple[list[dict[str, float]], 
             cut = slice(int(group.offsets[i]), int(group.offsets[i + 1]))
             prompt, ids = torch.tensor(group.prompt_ids).long(), torch.tensor(group.token_ids_T[cut]).long()
             with torch.no_grad():
-                ref = logprobs(reference, prompt, ids)
+                ref, _ = forward(reference, prompt, ids)
             rows.append((prompt, ids, ref + torch.tensor(group.logprobs_T[cut]), ref, advantages_N[i]))
-    n_tokens = sum(len(ids) for _, ids, *_ in rows)
+    size = len(rows) // config.minibatches
     metrics = []
     for step in range(steps):
         for option in optimizer.param_groups:
             option["lr"] = learning_rate(
                 step, lr=config.lr, steps=config.steps, warmup_steps=0, schedule=config.lr_schedule
             )
-        loss, kl = torch.tensor(0.0), 0.0
-        for prompt, ids, old, ref, advantage in rows:
-            logp = logprobs(network, prompt, ids)
-            ratio = (logp - old).exp()
-            clipped = ratio.clamp(1 - config.loss.clip_low, 1 + config.loss.clip_high)
-            k3 = (ref - logp).exp() - 1 - (ref - logp)
-            loss = loss - torch.minimum(ratio * advantage, clipped * advantage).sum() + config.kl.coef * k3.sum()
-            kl += k3.sum().item()
-        optimizer.zero_grad()
-        (loss / n_tokens).backward()
-        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.grad_clip)
-        optimizer.step()
-        metrics.append({"loss": loss.item() / n_tokens, "grad_norm": float(norm), "kl": kl / n_tokens})
+        with torch.no_grad():
+            before = [forward(network, prompt, ids)[0] for prompt, ids, *_ in rows]
+        for start in [*range(0, len(rows), size)] * config.epochs:
+            now = range(start, start + size)
+            n_tokens = sum(len(rows[b][1]) for b in now)
+            loss, kl = torch.tensor(0.0), 0.0
+            for b in now:
+                prompt, ids, sampler, ref, advantage = rows[b]
+                logp, entropy = forward(network, prompt, ids)
+                k3 = (ref - logp).exp() - 1 - (ref - logp)
+                terms = policy_terms(config, logp, sampler, before[b], advantage)
+                terms = terms + config.kl.coef * k3 - config.loss.entropy_coef * entropy
+                loss = loss + (terms.mean() / size if config.loss.mean == "sequence" else terms.sum() / n_tokens)
+                kl += k3.sum().item()
+            optimizer.zero_grad()
+            loss.backward()
+            norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.grad_clip)
+            optimizer.step()
+        metrics.append({"loss": loss.item(), "grad_norm": float(norm), "kl": kl / n_tokens})
     return metrics, {name: p.detach().clone() for name, p in network.state_dict().items()}
+
+
+def policy_terms(
+    config: TrainConfig, logp: torch.Tensor, sampler: torch.Tensor, before: torch.Tensor, advantage: torch.Tensor
+) -> torch.Tensor:
+    """The policy loss of each token of one completion, written out."""
+    kind, low, high = config.loss.kind, 1 - config.loss.clip_low, 1 + config.loss.clip_high
+    corrected = config.mismatch.correction == "truncate"
+    log_ratio = logp - (before if corrected else sampler)
+    ratio = log_ratio.mean().exp().expand(len(logp)) if kind == "gspo" else log_ratio.exp()
+    if kind == "cispo":
+        terms = -ratio.clamp(low, high).detach() * advantage * logp
+    else:
+        gain = torch.minimum(ratio * advantage, ratio.clamp(low, high) * advantage)
+        if config.loss.dual_clip and advantage < 0:
+            gain = torch.maximum(gain, config.loss.dual_clip * advantage)
+        terms = -gain
+    return terms * (before - sampler).exp().clamp(max=config.mismatch.cap) if corrected else terms
 
 
 # What a worker runs, by name: each returns something small that can be pickled.
@@ -311,6 +341,37 @@ def test_two_steps_are_those_of_plain_pytorch(
         assert metrics == [pytest.approx(m) for m in results[0][0]]  # every worker says the same
         assert [m["lr"] for m in metrics] == [LR, 0.75 * LR]
     assert_same_update(results[0][1], weights, start)
+
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "gspo": {"loss": {"kind": "gspo", "mean": "sequence", "clip_low": 0.05, "clip_high": 0.07}},
+    "cispo": {"loss": {"kind": "cispo", "clip_high": 0.3, "mean": "sequence"}},
+    "dual": {"loss": {"dual_clip": 1.15, "clip_high": 0.3, "entropy_coef": 0.05}},
+    "truncate": {"mismatch": {"correction": "truncate", "cap": 1.1}, "minibatches": 2, "epochs": 2},
+}
+
+
+@pytest.mark.parametrize(("n_workers", "stage"), [(1, 0), (2, 2)])
+@pytest.mark.parametrize("name", RECIPES)
+def test_other_losses_are_those_of_plain_pytorch(
+    name: str, n_workers: int, stage: int, teams: dict[int, Workers], start: Weights, tmp_path: Path
+) -> None:
+    expected, weights = plain_recipe(1, RECIPES[name])
+    results = teams[n_workers].run(train, groups(), tmp_path, 1, zero_stage=stage, **RECIPES[name])
+    (got,), got_weights = results[0]
+    assert {key: got[key] for key in expected[0]} == pytest.approx(expected[0], rel=1e-3)
+    assert_same_update(got_weights, weights, start)
+    if name != "truncate":  # or its clip would be untested
+        assert got["clip_fraction_low"] > 0 and got["clip_fraction_high"] > 0
+
+
+@pytest.mark.parametrize(("n_workers", "stage"), [(1, 0), (2, 3)])
+def test_the_same_completions_twice_give_the_same_weights_to_the_bit(
+    n_workers: int, stage: int, teams: dict[int, Workers], tmp_path: Path
+) -> None:
+    once, twice = (teams[n_workers].run(train, groups(), tmp_path, 2, zero_stage=stage)[0] for _ in range(2))
+    assert once[0] == twice[0]
+    assert all(torch.equal(weight, twice[1][name]) for name, weight in once[1].items())
 
 
 @pytest.mark.parametrize(
