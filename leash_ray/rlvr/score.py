@@ -1,6 +1,5 @@
 """From verified rollouts to advantages: rewards, what is taken from them, advantages, weights of problems."""
 
-import math
 from dataclasses import replace
 
 import torch
@@ -8,7 +7,7 @@ import torch
 from leash_ray.rlvr.advantages import advantages
 from leash_ray.rlvr.batch import TrainBatch
 from leash_ray.rlvr.book import Book
-from leash_ray.rlvr.collectives import all_max, all_sum
+from leash_ray.rlvr.collectives import all_sum
 from leash_ray.rlvr.gating import gate
 from leash_ray.rlvr.rewards import overlong_penalty, rarity_discount, rewards_of
 from leash_ray.rlvr.rollouts import Rollouts
@@ -52,16 +51,10 @@ def score(
 
 
 def _moments(rewards_GN: torch.Tensor, scored_GN: torch.Tensor) -> tuple[float, float]:
-    """Mean and standard deviation over all workers' scored completions; equal rewards have a deviation of exactly 0."""
-    scored = rewards_GN[scored_GN].double()
+    """Mean and standard deviation over all workers' scored completions; of equal rewards the latter is exactly 0."""
+    scored = rewards_GN[scored_GN].double()  # in which sums of equal float32 numbers are exact
     total = all_sum({"n": float(len(scored)), "sum": float(scored.sum())})
     n = max(1.0, total["n"])
     mean = total["sum"] / n
     squares = all_sum({"of": float(((scored - mean) ** 2).sum())})["of"]
-    ends = all_max({"high": _largest(scored), "low": _largest(-scored)})
-    # Not left to the sums: the mean of equal numbers is not always that number.
-    return mean, 0.0 if ends["high"] <= -ends["low"] else (squares / n) ** 0.5
-
-
-def _largest(values: torch.Tensor) -> float:
-    return float(values.max()) if len(values) else -math.inf
+    return mean, (squares / n) ** 0.5
