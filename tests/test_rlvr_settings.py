@@ -24,6 +24,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"top_p": 0.95}, "train with top_p: 1"),
     ({"top_k": 20}, "train with top_k: 0"),
     ({"kl": {"coef": 0.1, "estimator": "k1"}}, "use k2 or k3, or place: reward"),
+    ({"kl": {"track": False, "reset_every": 10}}, "set coef, or track: true"),
     ({"loss": {"kind": "cispo", "dual_clip": 3.0}}, "leave it out, or use kind: clip or gspo"),
     ({"loss": {"dual_clip": 1.0}}, "greater than 1"),
     ({"mismatch": {"correction": "truncate", "cap": 0.5}}, "greater than or equal to 1"),

@@ -26,6 +26,7 @@ def kl_estimate(
 
     - in the reward: ``k1``, summed over a completion, gives the gradient of KL(policy ‖ reference) of whole
       completions. Then the best policy is the exponentially tilted reference (Wu et al., arXiv 2507.14843, Prop. C.4).
+      ``k2`` and ``k3`` there also punish what has become rarer than in the reference, and make it rarer still.
     - in the loss: ``k2`` has in expectation the gradient of each token's KL given the tokens before it, without what a
       token does to the KL of later ones: for completions of one token that is the same as above. ``k3`` has the
       gradient of KL(reference ‖ policy), the other direction; ``k1`` has none.
