@@ -1,5 +1,7 @@
 """DAPO, ProRL and rollouts one step ahead for real: Ray Train, DeepSpeed, the served policy, the verifiers."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import pyarrow.dataset as ds
 import pytest
 from test_training import GAP_NATS, column, largest_difference, train, weights  # noqa: F401  (train: a fixture)
 
+from leash_ray.rlvr.trainer import checkpoint_name
 from leash_ray.rlvr.turns import FOLDER
 
 DAPO: dict[str, Any] = {
@@ -65,14 +68,15 @@ def test_all_at_once_and_a_resumed_run_is_the_unbroken_one(train) -> None:  # no
     for name in ("kl", "loss", "wait_s", "ratio_mean", "grad_norm"):
         assert all(value is not None for value in column(rows, name)), name
 
-    import shutil
-
     run = unbroken.parents[2]
     broken = run.parent / "broken"
     shutil.copytree(run, broken)
-    shutil.rmtree(broken / "checkpoints" / "step-000006")
-    (state,) = broken.glob("checkpoints/checkpoint_manager_snapshot.json")
-    state.write_text(state.read_text().replace("step-000006", "step-000003"))
+    shutil.rmtree(broken / "checkpoints" / checkpoint_name(6))
+    path = broken / "checkpoints" / "checkpoint_manager_snapshot.json"  # Ray Train's list: as it was after step 3
+    state = json.loads(path.read_text())
+    (first,) = (found for found in state["checkpoint_results"] if found["checkpoint_dir_name"] == checkpoint_name(3))
+    state |= {"checkpoint_results": [first], "latest_checkpoint_result": first, "checkpoint_report_indices": [0]}
+    path.write_text(json.dumps({**state, "current_report_index": 1}))
     resumed, again = train("broken", steps=6, **settings)
     assert column(again, "step") == [1, 2, 3, 4, 5, 6]
     for name in ("reward_mean", "response_length", "rollout_tokens", "temperature", "staleness", "reference_step"):
