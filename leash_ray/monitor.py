@@ -6,6 +6,11 @@ run that was to be watched and is not is a surprise; logging never does, since a
 A run has several stages (train, sample, estimates), often in several processes. They share one W&B run: its id is kept
 in ``RUN/wandb/run_id``. Each stage has its own step axis, ``STAGE/step``, so that no stage must continue another's
 count. Offline, every process leaves one ``offline-run-*`` folder with that same id, and ``wandb sync`` joins them.
+
+What W&B has been given cannot be taken back or overwritten (its rewind is a private preview, needs a server, and none
+of the stages' own step axes: https://docs.wandb.ai/models/runs/rewind), and what a process that is killed has logged
+last may never get there. So W&B is a copy of ``metrics.jsonl``: where the two may differ, since rows were dropped or
+the last process did not end well, a new W&B run is begun in the same group, and given every row of the file first.
 """
 
 import json
@@ -17,6 +22,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -76,9 +82,13 @@ class Monitor:
         self._fd: int | None = _open_append(self.path)
         self._stages: set[str] = set()
         self._wandb: Any = None
+        self._is_behind = False
+        """Whether W&B has yet to be given the rows that are in the file."""
+        self._start = partial(_start_wandb, self.run_dir, self.mode, project, name, config)
         if self.mode != "off":
+            self._is_behind = _is_open(self.run_dir)
             try:
-                self._wandb = _start_wandb(self.run_dir, self.mode, project, name, config, run_id)
+                self._wandb = self._start(secrets.token_hex(4) if self._is_behind else run_id)
             except BaseException:
                 self.finish()
                 raise
@@ -93,6 +103,7 @@ class Monitor:
 
         NaN and infinities become null: JSON has none, and a plot of them is no plot.
         """
+        self._catch_up()
         try:
             row: dict[str, Any] = {"time": round(time.time(), 3), "stage": stage, "step": _plain(step)}
             row |= {f"{k}_" if k in _RESERVED else str(k): _plain(v) for k, v in metrics.items()}
@@ -116,8 +127,11 @@ class Monitor:
         """Drop the rows of ``stage`` after ``step``, before that stage resumes from there; how many were dropped.
 
         The rows between the last checkpoint and a crash would otherwise be in the file twice. W&B keeps its copy of
-        them, and shows the later ones over the earlier on the stage's own step axis. Call it before other processes of
-        the run log: what they write while the file is replaced is lost.
+        them in the run that it has, and goes on in a new one of the same group, which has what is left in the file.
+        Call it before other processes of the run log: what they write while the file is replaced is lost.
+
+        Raises:
+            RunFailed: W&B was asked for and did not start again.
         """
         dropped = 0
         kept: list[str] = []
@@ -135,14 +149,32 @@ class Monitor:
             if self._fd is not None:  # it still points at the file that was replaced
                 os.close(self._fd)
                 self._fd = _open_append(self.path)
+            if self._wandb is not None and not self._is_behind:
+                self._wandb.finish()
+                self._stages, self._is_behind = set(), True
+                self._wandb = self._start(secrets.token_hex(4))
         return dropped
+
+    def _catch_up(self) -> None:
+        """Give W&B the rows that are in the file, where it has none of them."""
+        if not self._is_behind or self._wandb is None:
+            return
+        self._is_behind = False
+        try:
+            for row in read_metrics(self.run_dir):
+                metrics = {key: value for key, value in row.items() if key not in _RESERVED}
+                self._log_to_wandb(row["stage"], metrics, row["step"])
+        except Exception as e:  # whatever W&B raises, and whatever the file holds, the run goes on
+            self._failed("giving W&B the earlier rows", e)
 
     def finish(self, failed: bool = False) -> None:
         """Close the file and end the W&B run (uploading what is left). Never raises; a second call does nothing."""
+        self._catch_up()
         run, self._wandb = self._wandb, None
         if run is not None:
             try:
                 run.finish(exit_code=1 if failed else 0)
+                _open_mark(self.run_dir).unlink(missing_ok=True)
             except Exception as e:  # the run itself is done: its work must not be lost to this
                 self._failed("finishing the W&B run", e)
         fd, self._fd = self._fd, None
@@ -217,6 +249,7 @@ def _start_wandb(
             mode="online" if mode == "online" else "offline",
             project=project,
             name=name or run_dir.resolve().name,
+            group=name or run_dir.resolve().name,
             id=run_id,
             # Offline there is nothing to ask about; `wandb sync` joins runs of one id.
             resume="allow" if mode == "online" else None,
@@ -230,7 +263,19 @@ def _start_wandb(
             "wandb mode offline (upload later with `wandb sync`), or off"
         ) from e
     id_path.write_text(run_id + "\n", encoding="utf-8")
+    _open_mark(run_dir).touch()
     return run
+
+
+def _open_mark(run_dir: Path) -> Path:
+    """Is there from W&B's start to its end."""
+    return run_dir / "wandb" / "open"
+
+
+def _is_open(run_dir: Path) -> bool:
+    """Whether the last process that logged to W&B did not end well. (While it still runs, one that joins it has a W&B
+    run of its own.)"""
+    return _open_mark(run_dir).exists()
 
 
 def _has_login() -> bool:

@@ -30,7 +30,7 @@ MAY_CHANGE = (
     *("name", "monitor", "ray", "verify", "measure", "zeta"),
     *("sampling.in_flight", "sampling.samples_per_shard", "sampling.max_tries", "sampling.max_dead_share"),
     *("sampling.concurrent", "sampling.base_from"),
-    *("train.cpus_per_worker", "train.gpus_per_worker", "train.keep_checkpoints"),
+    *("train.cpus_per_worker", "train.gpus_per_worker", "train.keep_checkpoints", "train.limits"),
 )
 MAY_CHANGE_OF_A_POLICY = (
     *("cpus", "gpus", "accelerator_type", "replicas", "autoscaling", "tensor_parallel_size", "stall_s"),

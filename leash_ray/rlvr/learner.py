@@ -51,6 +51,8 @@ class Learner:
         """Weight of the KL term of the next step; who watches training may raise it."""
         self.entropy_bonus = EntropyBonus(config.loss)
         self._reference_step = 0
+        self.last_batch: TrainBatch | None = None
+        """Of the latest update, for a dump of it."""
         if cpu:
             # Only speeds up inference all-reduces, and takes a compiler and most of a minute to build.
             deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
@@ -89,6 +91,7 @@ class Learner:
         says more (entropy, the sampler–trainer gap) and else of the last optimizer step.
         """
         config = self.config
+        self.last_batch = batch
         lr = learning_rate(
             step, lr=config.lr, steps=config.steps, warmup_steps=config.warmup_steps, schedule=config.lr_schedule
         )

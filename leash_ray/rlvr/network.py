@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from leash_ray.errors import UsageError
 from leash_ray.rlvr.lora import WithoutAdapters, adapted, is_adapted, merged_state, plain_model
 from leash_ray.rlvr.settings import TrainConfig
 
@@ -104,17 +105,17 @@ def read_state(folder: Path, config: TrainConfig) -> dict[str, Any]:
     """``state.json`` of a checkpoint.
 
     Raises:
-        ValueError: the checkpoint is of another number of workers, whose optimizer shards do not fit, or of another
+        UsageError: the checkpoint is of another number of workers, whose optimizer shards do not fit, or of another
             ZeRO stage, from which DeepSpeed would take the weights without the optimizer's state.
     """
     state = json.loads((folder / "state.json").read_text())
     if state["zero_stage"] != config.zero_stage:
-        raise ValueError(
+        raise UsageError(
             f"the checkpoint in {folder} is of ZeRO stage {state['zero_stage']}; "
             f"set train.zero_stage: {state['zero_stage']} to resume"
         )
     if state["workers"] != dist.get_world_size() and config.zero_stage > 0:
-        raise ValueError(
+        raise UsageError(
             f"the checkpoint in {folder} has the ZeRO shards of {state['workers']} workers; "
             f"set train.workers: {state['workers']} to resume"
         )

@@ -35,6 +35,8 @@ class Reinforce:
         self._book = Book()
         self._temperatures = Temperatures(job.config.temperature_by_problem)
         self._ahead = Ahead(rank, job.config.workers)
+        self.rollouts: Rollouts | None = None
+        """Of the latest step, for a dump of it."""
 
     def step(self, step: int) -> dict[str, float]:
         """Rollouts at version ``step``, or the one before; one update."""
@@ -46,6 +48,7 @@ class Reinforce:
             kept = sampled.in_turn
             self._turns.keep(kept.draws, kept.groups, kept.verifications)
         mixed, batch = self._mixed(sampled.rollouts, step)
+        self.rollouts = mixed
 
         started_s = time.perf_counter()
         in_reward = config.kl.place == "reward" and learner.kl_coef > 0

@@ -5,10 +5,10 @@ One step: rollouts from the policy at version v -> verdicts -> update -> weights
 
 import os
 import signal
-import tempfile
+import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,8 @@ from leash_ray.config import MonitorConfig
 from leash_ray.errors import RunFailed
 from leash_ray.policy import ServedPolicy
 from leash_ray.rlvr.audit_plan import AuditPlan
+from leash_ray.rlvr.checkpoints import MODEL_FOLDER, Checkpoints
+from leash_ray.rlvr.failures import failure_of
 from leash_ray.rlvr.settings import TrainConfig
 from leash_ray.rlvr.traces import Traces
 from leash_ray.types import Problem
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
     from leash_ray.rlvr.sync import WeightSync
 
 CHECKPOINTS = "checkpoints"
-MODEL_FOLDER = "model"
+MAX_RESTARTS = 3
+"""Times in a row that workers may die before there is a new checkpoint. Those of before are not counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class TrainJob:
 def fit(job: TrainJob) -> tuple[Path, int]:
     """Run the training job to its end, from the last checkpoint where there is one.
 
+    When workers die, or fail at what may pass, new ones go on from the newest checkpoint.
+
     Returns:
         The Hugging Face folder of the last checkpoint, and the steps that were done by then: fewer than asked for
         where the leash guard stopped training.
@@ -69,12 +74,40 @@ def fit(job: TrainJob) -> tuple[Path, int]:
     Raises:
         RunFailed: training failed; checkpoints up to then are kept.
     """
-    import ray.train
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.exceptions import RayActorError
     from ray.train.v2.api.exceptions import TrainingFailedError
 
+    checkpoints = Checkpoints(job.run_path / CHECKPOINTS, job.config.keep_checkpoints)
+    in_vain, newest = 0, checkpoints.steps()[-1:]
+    while True:
+        try:
+            with _our_signals():
+                _fit_once(job)
+            return last_checkpoint(job.run_path)
+        except (TrainingFailedError, RayActorError) as e:
+            before, newest = newest, checkpoints.steps()[-1:]
+            in_vain = in_vain + 1 if newest == before else 0
+            failure = failure_of(str(e))
+            if failure.is_final or in_vain > MAX_RESTARTS:
+                how = "" if failure.is_final else f" {in_vain} times from the same checkpoint"
+                go_on = "" if failure.is_limit else ": go on with the same command and --resume"
+                raise RunFailed(
+                    f"training failed{how}: {failure.message}; its checkpoints are in {checkpoints.folder}{go_on}"
+                ) from e
+            print(
+                f"  training broke off ({failure.message}); it goes on from step {newest[0] if newest else 0}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def _fit_once(job: TrainJob) -> None:
+    """One group of workers, to the end of training or of the first of them."""
+    import ray.train
+    from ray.train.torch import TorchConfig, TorchTrainer
+
     config = job.config
-    trainer = TorchTrainer(
+    TorchTrainer(
         _train_worker,
         train_loop_config={"job": job},
         scaling_config=ray.train.ScalingConfig(
@@ -87,37 +120,31 @@ def fit(job: TrainJob) -> tuple[Path, int]:
         ),
         torch_config=TorchConfig(backend="gloo" if job.cpu else "nccl"),
         run_config=ray.train.RunConfig(
-            # Ray Train keeps its checkpoints, and finds the last one again, in storage_path/name.
             storage_path=str(job.run_path),
             name=CHECKPOINTS,
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=config.keep_checkpoints),
-            failure_config=ray.train.FailureConfig(max_failures=1),
+            # Restarts are counted in `fit`: Ray Train counts them for the whole of a run, however long it is, and does
+            # not tell what may pass from what will not. (Workers that a node's preemption ends it restarts itself.)
+            failure_config=ray.train.FailureConfig(max_failures=0),
         ),
-    )
-    try:
-        with _our_ctrl_c():
-            trainer.fit()
-    except TrainingFailedError as e:
-        raise RunFailed(
-            f"training failed: {_root_cause(e)}; its checkpoints are in {job.run_path / CHECKPOINTS}: "
-            "go on with the same command and --resume"
-        ) from e
-    return last_checkpoint(job.run_path)
+    ).fit()
 
 
 @contextmanager
-def _our_ctrl_c() -> Iterator[None]:
-    """Ray Train answers Ctrl-C by aborting its workers and leaving Python, and keeps doing so after training."""
+def _our_signals() -> Iterator[None]:
+    """Ray Train answers Ctrl-C by aborting its workers and leaving Python, and keeps doing so after training. SIGTERM
+    does the same; Ray would leave at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         yield
     except SystemExit as e:
         raise KeyboardInterrupt from e
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def last_checkpoint(run_path: Path) -> tuple[Path, int]:
@@ -137,15 +164,6 @@ def step_of_checkpoint(folder: Path) -> int:
     return int(folder.name.removeprefix("step-"))
 
 
-def checkpoint_name(step: int) -> str:
-    return f"step-{step:06d}"
-
-
-def _root_cause(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return text[-1].strip() if text else type(error).__name__
-
-
 def _train_worker(loop_config: dict[str, Any]) -> None:
     """What each Ray Train worker runs."""
     import ray.train
@@ -154,6 +172,7 @@ def _train_worker(loop_config: dict[str, Any]) -> None:
     from leash_ray.rlvr.collectives import all_gather
     from leash_ray.rlvr.learner import Learner
     from leash_ray.rlvr.objective import objective_of
+    from leash_ray.rlvr.stopping import watch_limits
     from leash_ray.rlvr.support_audit import SupportAudit
     from leash_ray.rlvr.sync import WeightSync
     from leash_ray.rlvr.turns import FOLDER, Turns
@@ -165,18 +184,20 @@ def _train_worker(loop_config: dict[str, Any]) -> None:
     if job.cpu:
         # Ray gives a worker as many threads as it claims CPUs; while it learns, the engines wait.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
+    checkpoints = Checkpoints(job.run_path / CHECKPOINTS, job.config.keep_checkpoints)
+    if rank == 0:
+        checkpoints.clean()
     learner = Learner(job.model, job.config, job.cpu, job.seed)
     sync = WeightSync(job, learner, rank)
     turns = Turns(job.run_path / FOLDER) if job.monitor.estimates_every_s else None
     objective = objective_of(job, learner, sync, rank, turns)
     start = 0
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint:
-        with checkpoint.as_directory() as folder:
-            start, state = learner.load(Path(folder))
-            objective.restore(state)
-            objective.load(Path(folder))
-    with watched(job, rank, start) as log:
+    if newest := checkpoints.newest():
+        start, state = learner.load(newest)
+        objective.restore(state)
+        objective.load(newest)
+    look = watch_limits(job, learner, objective, sync, checkpoints)
+    with checkpoints.a_full_disk_said(), watched(job, rank, start) as log:
         sync(start)
         audit = None
         if job.audit is not None:
@@ -186,25 +207,33 @@ def _train_worker(loop_config: dict[str, Any]) -> None:
             if is_over:
                 break
             is_audited = job.audit is not None and job.audit.is_due(step + 1, job.config.steps)
-            log(train_step(objective, sync, step, is_audited), step + 1)
+            log(train_step(objective, sync, step, is_audited, look), step + 1)
             is_over = audit is not None and audit.after(step + 1)
             if (step + 1) % job.config.checkpoint_every == 0 or step + 1 == job.config.steps or is_over:
-                _checkpoint(learner, objective, step + 1, rank)
-    sync.end()
+                _checkpoint(checkpoints, learner, objective, step + 1, rank)
+        sync.end()
 
 
-def train_step(objective: "Objective", sync: "WeightSync", step: int, is_audited: bool = False) -> dict[str, float]:
+def train_step(
+    objective: "Objective",
+    sync: "WeightSync",
+    step: int,
+    is_audited: bool = False,
+    look: Callable[[Mapping[str, float], int], None] = lambda metrics, step: None,
+) -> dict[str, float]:
     """One step of the objective, and weights out as version ``step + 1``, where somebody samples them then; metrics of
     all workers.
 
     Args:
         is_audited: after the step.
+        look: looks at the step's metrics before the weights go out, and may stop training by what it raises.
     """
     from leash_ray.rlvr.collectives import all_max
     from leash_ray.rlvr.step_metrics import memory, rates
 
     started_s = time.perf_counter()
     metrics = objective.step(step)
+    look(metrics, step)
     learnt_s = time.perf_counter()
     if is_audited or objective.draws_at(step + 1):
         sync(step + 1)
@@ -213,16 +242,18 @@ def train_step(objective: "Objective", sync: "WeightSync", step: int, is_audited
     return {**metrics, **rates(metrics), **all_max(memory())}
 
 
-def _checkpoint(learner: "Learner", objective: "Objective", step: int, rank: int) -> None:
-    """Model and optimizer state of all workers as one Ray Train checkpoint."""
-    import ray.train
+def _checkpoint(checkpoints: Checkpoints, learner: "Learner", objective: "Objective", step: int, rank: int) -> None:
+    """Model and optimizer state of all workers as one checkpoint."""
+    import torch.distributed as dist
 
-    with tempfile.TemporaryDirectory(prefix="leash-checkpoint-") as tmp:
-        learner.export(Path(tmp) / MODEL_FOLDER)
-        learner.save(Path(tmp), step, objective.state())
-        objective.save(Path(tmp))
-        ray.train.report(
-            {"step": step},
-            checkpoint=ray.train.Checkpoint.from_directory(tmp),
-            checkpoint_dir_name=checkpoint_name(step),
-        )
+    half = checkpoints.half(step)
+    if rank == 0:
+        half.mkdir(parents=True)
+    dist.barrier()
+    learner.export(half / MODEL_FOLDER)
+    learner.save(half, step, objective.state())
+    objective.save(half)
+    dist.barrier()
+    if rank == 0:
+        checkpoints.commit(step)
+    dist.barrier()
