@@ -220,7 +220,7 @@ def measure(only: list[str], times: int, quiet: bool) -> dict[str, Any]:
         "replica": lambda: faults.killed("replica", _kill_victim("replica")),
         "driver": lambda: faults.ended("driver", _kill_driver),
         "term": lambda: faults.ended("term", _terminate),
-        "nan": lambda: faults.stopped("nan", CONFIG, **{"train.lr": 1e30, "train.minibatches": 2}),
+        "nan": lambda: faults.stopped("nan", CONFIG, **{"train.lr": 1e15, "train.minibatches": 2}),
         "verifier": lambda: faults.stopped("verifier", FAILING),
     }
     found: dict[str, dict[str, Any]] = {}

@@ -18,7 +18,9 @@ MODEL_FOLDER = "model"
 _PREFIX = "step-"
 _HALF = ".half-"
 _FULL_DISK = ("No space left", "Disk quota exceeded")
-"""What libraries that write through Rust or C++ say in their own errors."""
+"""What libraries pass on in errors of their own (safetensors does; torch speaks of an iostream, or of positions)."""
+_FULL_BYTES = 1 << 16
+"""What is left of a full disk: less than any file that failed."""
 
 
 def checkpoint_name(step: int) -> str:
@@ -80,7 +82,7 @@ class Checkpoints:
         try:
             yield
         except Exception as e:  # torch and safetensors have their own classes for what the system says
-            if not _is_full_disk(e):
+            if not _is_full_disk(e, self.folder):
                 raise
             for half in self.folder.glob(f"{_HALF}*"):
                 shutil.rmtree(half, ignore_errors=True)
@@ -91,13 +93,11 @@ class Checkpoints:
             ) from e
 
 
-def _is_full_disk(e: BaseException) -> bool:
+def _is_full_disk(e: BaseException, place: Path) -> bool:
+    """Whether ``e`` comes of it: the system says so, or a library says something else while there is no space."""
     if isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
-    causes = [c for c in (e.__cause__, e.__context__) if c is not None]
-    # torch's writer of zip files: "PytorchStreamWriter failed writing file", with no reason.
-    said = any(text in str(e) for text in (*_FULL_DISK, "PytorchStreamWriter failed"))
-    return said or any(map(_is_full_disk, causes))
+    return any(text in str(e) for text in _FULL_DISK) or shutil.disk_usage(place).free < _FULL_BYTES
 
 
 def _sync(path: Path) -> None:

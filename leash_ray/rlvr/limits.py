@@ -53,16 +53,16 @@ class Limits:
 
     def _why(self, seen: Mapping[str, float], metrics: Mapping[str, float], example: str | None) -> str | None:
         lr = metrics.get("lr", math.nan)
-        lower = f"in a new run, a lower train.lr (it is {lr:g}) or train.grad_clip, or more train.warmup_steps"
+        lower = f"in a new run, try a lower train.lr (it is {lr:g}) or train.grad_clip, or more train.warmup_steps"
         if seen["loss"] or seen["norm"]:
             what = "the loss" if seen["loss"] else "the gradient"
-            return f"{what} is no number any more: try {lower}; with train.bf16, try without"
+            return f"{what} is no number any more: {lower}; with train.bf16, try without"
         if seen["weights"]:
-            return f"the weights are no numbers any more after the update: try {lower}"
+            return f"the weights are no numbers any more after the update: {lower}"
         if seen["exploded"]:
             return (
                 f"the gradient's norm is {metrics['grad_norm']:g}, above train.limits.grad_norm "
-                f"({self._config.grad_norm:g}): try {lower}; or raise the limit and go on with --resume"
+                f"({self._config.grad_norm:g}): {lower}; or raise the limit and go on with --resume"
             )
         if seen["errors"]:
             said = f" (the last one: {example})" if example else ""
