@@ -87,7 +87,7 @@ class Faults:
             struck: of each fault, when it struck and how many steps were done.
         """
         rows, wandb = rows_of(run.path), wandb_rows(run.path)
-        ends = [*((at, n) for at, n in struck[1:]), (run.ended_s, self.steps)]
+        ends = [*struck[1:], (run.ended_s, self.steps)][: len(struck)]
         lost_s = [
             end - at - (self.reached_s[n_end - 1] - self.reached_s[n - 1])
             for (at, n), (end, n_end) in zip(struck, ends, strict=True)

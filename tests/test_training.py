@@ -14,7 +14,8 @@ from leash_ray.monitor import read_metrics
 from leash_ray.policy import ServedPolicy
 from leash_ray.reduce import reduce_state
 from leash_ray.reducers import Reduced
-from leash_ray.rlvr.trainer import TrainJob, checkpoint_name, fit
+from leash_ray.rlvr.checkpoints import checkpoint_name
+from leash_ray.rlvr.trainer import TrainJob, fit
 from leash_ray.rlvr.turns import FOLDER
 from leash_ray.tasks import ReasoningGymSpec
 from leash_ray.types import Problem
