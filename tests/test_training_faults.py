@@ -19,11 +19,11 @@ import torch
 import torch.distributed as dist
 from wandb_records import complete_records
 
-from leash_ray.config import TrainConfig
+from leash_ray.config import TrainConfig, load_config
 from leash_ray.deploy import resolve_model
 from leash_ray.errors import RunFailed, UsageError
 from leash_ray.monitor import Monitor
-from leash_ray.rlvr import dump
+from leash_ray.rlvr import dump, trainer
 from leash_ray.rlvr.batch import TrainBatch
 from leash_ray.rlvr.checkpoints import MODEL_FOLDER, Checkpoints, checkpoint_name
 from leash_ray.rlvr.failures import failure_of
@@ -31,6 +31,8 @@ from leash_ray.rlvr.limits import LimitReached, Limits
 from leash_ray.rlvr.rollouts import Draw, Rollouts
 from leash_ray.rlvr.settings import LimitsConfig
 from leash_ray.rlvr.stopping import watch_limits
+from leash_ray.rlvr.trainer import MAX_RESTARTS
+from leash_ray.session import open_run
 from leash_ray.tasks import ReasoningGymSpec
 from leash_ray.types import CompletionBatch, Problem, Verdict
 from leash_ray.verify import Verification
@@ -160,6 +162,58 @@ def test_a_full_disk_keeps_whole_checkpoints_and_says_how_to_go_on(small_disk: P
 )
 def test_a_message_of_our_own_is_final(text: str, message: str, is_final: bool, is_limit: bool) -> None:
     assert failure_of(text) == (message, is_final, is_limit)
+
+
+# Restarts.
+
+
+@pytest.mark.parametrize(
+    ("progress", "n_tries"),
+    [([], MAX_RESTARTS + 1), ([2], MAX_RESTARTS + 2), ([2, 0, 4, 6, 0, 0, 8], MAX_RESTARTS + 8)],
+)
+def test_only_restarts_without_a_new_checkpoint_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, progress: list[int], n_tries: int
+) -> None:
+    """Every group of workers dies, after it has written the checkpoint of a step (0: of none)."""
+    from ray.train.v2.api.exceptions import WorkerGroupError
+
+    tries = []
+
+    def die(job: Any) -> None:
+        if len(tries) < len(progress) and (step := progress[len(tries)]):
+            write(Checkpoints(tmp_path / "checkpoints", 2), step)
+        tries.append(1)
+        raise WorkerGroupError("The actor died unexpectedly", {})
+
+    monkeypatch.setattr(trainer, "_fit_once", die)
+    job = SimpleNamespace(run_path=tmp_path, config=config_of())
+    with pytest.raises(RunFailed, match=r"4 times from the same checkpoint: a training worker died.*--resume"):
+        trainer.fit(job)  # type: ignore[arg-type]
+    assert len(tries) == n_tries
+
+
+def test_what_would_only_repeat_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.train.v2.api.exceptions import WorkerGroupError
+
+    tries = []
+
+    def stop(job: Any) -> None:
+        tries.append(1)
+        raise WorkerGroupError("x\nleash_ray.rlvr.limits.LimitReached: stopped at step 3: why", {})
+
+    monkeypatch.setattr(trainer, "_fit_once", stop)
+    job = SimpleNamespace(run_path=tmp_path, config=config_of())
+    with pytest.raises(RunFailed, match=r"^training failed: stopped at step 3: why; its checkpoints are in \S+$"):
+        trainer.fit(job)  # type: ignore[arg-type]
+    assert len(tries) == 1
+
+
+def test_a_resumed_run_keeps_its_number_of_workers(tmp_path: Path) -> None:
+    config = Path(__file__).parent.parent / "jobs" / "configs" / "tiny.yaml"
+    open_run(load_config(config), tmp_path / "run", resume=False)
+    with pytest.raises(UsageError, match=r"train.workers: 1 -> 2\n.*repeat the old values"):
+        open_run(load_config(config, {"train.workers": 2}), tmp_path / "run", resume=True)
+    open_run(load_config(config, {"train.limits.grad_norm": 9.0}), tmp_path / "run", resume=True)
 
 
 # Limits; alone, and as two workers.
@@ -416,3 +470,21 @@ def test_after_a_kill_wandb_has_every_step_once(tmp_path: Path, monkeypatch: pyt
     assert wandb_steps(tmp_path) == list(range(1, 10))
     assert wandb_steps(tmp_path, "train/loss") == [1, 1 / 2, 1 / 3, 1 / 4, 50, 60, 70, 80, 90]
     assert wandb_steps(tmp_path, "other/x") == [1]
+
+
+# The real command.
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    "faults", [["worker", "checkpoint", "engine", "replica"], ["driver", "term", "nan", "verifier"]]
+)
+def test_the_real_command_goes_on_or_stops(faults: list[str]) -> None:
+    script = Path(__file__).parent.parent / "benchmarks" / "train_faults.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--quick", "--json", "--only", *faults], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["all_equal"] and set(found["faults"]) == set(faults)
