@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from leash_ray.config_extends import read_extended
 from leash_ray.errors import UsageError
@@ -65,8 +65,13 @@ class PolicyConfig(Section):
         return self.autoscaling.max_replicas if self.autoscaling else self.replicas
 
 
+def _off(value: Any) -> Any:
+    """``off`` without quotes is ``False`` to YAML."""
+    return "off" if value is False else value
+
+
 class MonitorConfig(Section):
-    wandb: Literal["auto", "online", "offline", "off"] = "auto"
+    wandb: Annotated[Literal["auto", "online", "offline", "off"], BeforeValidator(_off)] = "auto"
     """auto: online where a key is set up, else offline. metrics.jsonl is always written."""
     project: str = "leash_ray"
     estimates_every_s: NonNegative = 60.0

@@ -7,8 +7,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from leash_ray.config import TrainConfig, load_config
-from leash_ray.rlvr.settings import KLConfig
+from leash_ray.config import load_config
+from leash_ray.rlvr.settings import KLConfig, TrainConfig
+from leash_ray.tasks import ReasoningGymSpec
 
 TASK = {"kind": "reasoning_gym", "dataset": "countdown"}
 _JOBS = Path(__file__).parents[1] / "jobs" / "configs"
@@ -135,3 +136,19 @@ def test_a_config_survives_yaml(settings: dict[str, Any]) -> None:
 def test_committed_ones_survive_it_too(path: Path) -> None:
     config = load_config(path).train
     assert config is None or through_yaml(config) == config
+
+
+def test_a_recipe_is_named_by_what_it_is() -> None:
+    def name(**settings: object) -> str:
+        return TrainConfig.model_validate({"task": ReasoningGymSpec(dataset="countdown"), **settings}).recipe
+
+    assert name() == "GRPO"
+    assert name(dynamic={}, kl={"reset_every": 5}) == "GRPO with dynamic sampling, reference resets"
+    assert name(advantage={"kind": "pass_at_k", "k": 3}) == "pass@3 training"
+    assert name(objective="sft") == "SFT"
+
+
+def test_wandb_off_needs_no_quotes() -> None:
+    from leash_ray.config import MonitorConfig
+
+    assert MonitorConfig.model_validate({"wandb": False}).wandb == "off"  # YAML's `off`

@@ -9,7 +9,7 @@ import pyarrow.dataset as ds
 import pytest
 from test_training import GAP_NATS, column, largest_difference, train, weights  # noqa: F401  (train: a fixture)
 
-from leash_ray.rlvr.trainer import checkpoint_name
+from leash_ray.rlvr.checkpoints import checkpoint_name
 from leash_ray.rlvr.turns import FOLDER
 
 DAPO: dict[str, Any] = {

@@ -415,11 +415,20 @@ class TrainConfig(Section):
 
     @property
     def recipe(self) -> str:
-        """What to call it, such as "GRPO"."""
+        """What to call it, such as "GRPO with dynamic sampling"."""
         if self.objective != "rlvr":
             return self.objective.upper()
         names = {"grpo": "GRPO", "dr_grpo": "Dr.GRPO", "rloo": "RLOO", "reinforce_pp": "REINFORCE++"}
-        return names.get(self.advantage.kind) or f"pass@{self.advantage.k} training"
+        name = names.get(self.advantage.kind) or f"pass@{self.advantage.k} training"
+        more = {
+            "dynamic sampling": self.dynamic,
+            "reference resets": self.kl.reset_every,
+            "other policies' completions": self.seeding,
+            "rollouts one step ahead": self.staleness,
+            "adapters": self.lora,
+        }
+        parts = [what for what, of in more.items() if of]
+        return name + (f" with {', '.join(parts)}" if parts else "")
 
 
 def _at(value: float | Schedule, step: int) -> float:
