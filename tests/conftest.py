@@ -48,6 +48,17 @@ def verifier(ray_session: None) -> Iterator["RemoteVerifier"]:
     remote.stop()
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """This process is the one worker of a training group."""
+    import torch.distributed as dist
+
+    store = tmp_path_factory.mktemp("group") / "store"
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
 @pytest.fixture(scope="session")
 def countdown() -> "list[Problem]":
     """Held-out countdown problems."""

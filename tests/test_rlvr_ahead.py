@@ -1,12 +1,10 @@
 """One step ahead: what is drawn when, by which version, what a break does to it, and how its failures surface."""
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch.distributed as dist
 from scripted_rollouts import Run, background_threads, problems_of
 
 from leash_ray.errors import RunFailed
@@ -16,13 +14,7 @@ PROBLEMS = problems_of(*[0.5] * 10)
 TIMEOUT_S = 20.0
 
 
-@pytest.fixture(scope="module", autouse=True)
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One worker."""
-    store = tmp_path_factory.mktemp("group") / "store"
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def run(**settings: Any) -> Run:

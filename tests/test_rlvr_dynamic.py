@@ -1,10 +1,8 @@
 """Dynamic sampling, with policies that never, always or sometimes answer right."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted_rollouts import Policy, Run, config_of, drawn, problems_of
@@ -18,13 +16,7 @@ N = 16
 """Completions a group: at a chance of one half, one without signal comes once in 32,768."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One worker."""
-    store = tmp_path_factory.mktemp("group") / "store"
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def sample(first: list[float], *rounds: list[float], **dynamic: Any) -> tuple[Sampled, list[list[int]], Policy]:

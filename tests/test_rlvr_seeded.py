@@ -4,7 +4,7 @@ The learner is a stand-in that keeps the batches it is given; the policy is a sc
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 
 from leash_ray.config import TrainConfig
 from leash_ray.rlvr.batch import TrainBatch
@@ -28,13 +27,7 @@ TRACES = {p.id: ("right",) for p in PROBLEMS}
 EOS, N = 1, 4
 
 
-@pytest.fixture(scope="module", autouse=True)
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One worker."""
-    store = tmp_path_factory.mktemp("group") / "store"
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 class Characters:

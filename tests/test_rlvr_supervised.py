@@ -4,7 +4,7 @@ The learner is a stand-in that keeps the batches it is given; the policy is a sc
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 
 from leash_ray.config import TrainConfig
 from leash_ray.errors import RunFailed
@@ -29,13 +28,7 @@ PROBLEMS = [Problem.make("t", f"{i}:", "scripted", str(i)) for i in range(6)]
 EOS, PAD = 1, 0
 
 
-@pytest.fixture(scope="module", autouse=True)
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One worker."""
-    store = tmp_path_factory.mktemp("group") / "store"
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def flat(lists: Sequence[list[str]]) -> list[str]:

@@ -1,11 +1,9 @@
 """Each problem's own temperature: by hand, in sampling and in the loss, and over a break."""
 
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
-import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -17,13 +15,7 @@ from leash_ray.rlvr.temperature import Temperatures, heated, next_heat
 HOT = TemperatureByProblem(high=1.25, rate=0.1)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One worker."""
-    store = tmp_path_factory.mktemp("group") / "store"
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def test_by_hand() -> None:

@@ -83,7 +83,7 @@ def fit(job: TrainJob) -> tuple[Path, int]:
         try:
             with _our_signals():
                 _fit_once(job)
-            return last_checkpoint(job.run_path)
+            return last_checkpoint(checkpoints)
         except (TrainingFailedError, RayActorError) as e:
             before, newest = newest, checkpoints.steps()[-1:]
             in_vain = in_vain + 1 if newest == before else 0
@@ -147,21 +147,16 @@ def _our_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def last_checkpoint(run_path: Path) -> tuple[Path, int]:
+def last_checkpoint(checkpoints: Checkpoints) -> tuple[Path, int]:
     """The model folder of the newest checkpoint, and the steps that were done by then.
 
     Raises:
         RunFailed: there is none.
     """
-    folders = (path.parent.parent for path in (run_path / CHECKPOINTS).glob(f"step-*/{MODEL_FOLDER}/config.json"))
-    newest = max(folders, key=step_of_checkpoint, default=None)
+    newest = checkpoints.newest()
     if newest is None:
-        raise RunFailed(f"no checkpoint in {run_path / CHECKPOINTS}; run leash train with --resume")
-    return newest / MODEL_FOLDER, step_of_checkpoint(newest)
-
-
-def step_of_checkpoint(folder: Path) -> int:
-    return int(folder.name.removeprefix("step-"))
+        raise RunFailed(f"no checkpoint in {checkpoints.folder}; run leash train with --resume")
+    return newest / MODEL_FOLDER, checkpoints.steps()[-1]
 
 
 def _train_worker(loop_config: dict[str, Any]) -> None:
