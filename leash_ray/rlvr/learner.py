@@ -239,15 +239,13 @@ class Learner:
         self, of: Any, micro: TrainBatch, cut: Split | None, entropy_gradient: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(ln p, entropy) of the micro-batch's tokens [B, T-1]."""
-        temperature_B = micro.temperature_B.to(self.device)
         if cut is not None:
-            logits_BSV = logits_of(of, cut, self.device)
-            found = token_logprobs_and_entropy(
-                logits_BSV, cut.targets_BS.to(self.device), temperature_B, entropy_gradient
-            )
+            logits_RSV = logits_of(of, cut, self.device)
+            targets_RS, temperature_R = cut.targets_RS.to(self.device), cut.temperature_R.to(self.device)
+            found = token_logprobs_and_entropy(logits_RSV, targets_RS, temperature_R, entropy_gradient)
             width = micro.mask_BT.shape[1]
             return spread(found[0], cut, width), spread(found[1], cut, width)
-        ids_BT = micro.ids_BT.to(self.device)
+        ids_BT, temperature_B = micro.ids_BT.to(self.device), micro.temperature_B.to(self.device)
         return token_logprobs_and_entropy(self._logits(of, micro), ids_BT[:, 1:], temperature_B, entropy_gradient)
 
     def _logits(self, of: Any, micro: TrainBatch) -> torch.Tensor:

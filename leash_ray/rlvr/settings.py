@@ -279,7 +279,8 @@ class TrainConfig(Section):
     micro_tokens: PositiveInt = 16384
     """Tokens, padding included, in one forward and backward pass of one worker; a longer completion goes alone."""
     share_prompts: bool = True
-    """Compute each distinct prompt of a micro-batch once, where the model allows it (not: gradient_checkpointing)."""
+    """Compute each distinct prompt of a micro-batch once, and each distinct completion, where the model allows it (not:
+    gradient_checkpointing)."""
     bf16: bool = False
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, about a third more time."""
