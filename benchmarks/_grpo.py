@@ -29,6 +29,8 @@ class Setting:
     kl_coef: float = 0.0
     """0: neither side has a reference policy."""
     seed: int = 0
+    staleness: int = 0
+    """Of our rollouts."""
 
     @property
     def folder(self) -> str:

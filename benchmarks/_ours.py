@@ -10,7 +10,7 @@ from _grpo import Setting
 from leash_ray.config import MonitorConfig
 from leash_ray.policy import ServedPolicy
 from leash_ray.rlvr.settings import TrainConfig
-from leash_ray.rlvr.trainer import TrainJob, train_step
+from leash_ray.rlvr.trainer import TrainJob, learner_threads, train_step
 from leash_ray.verify.remote import RemoteVerifier
 
 
@@ -23,6 +23,7 @@ def job_of(setting: Setting, run: Path, served: ServedPolicy, verifier: RemoteVe
             "group_size": setting.group_size,
             "max_tokens": setting.max_tokens,
             "lr": setting.lr,
+            "staleness": setting.staleness,
             "kl": {"coef": setting.kl_coef, "track": False},
         }
     )
@@ -58,7 +59,7 @@ class Worker:
         os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         dist.init_process_group("gloo")
-        torch.set_num_threads(os.cpu_count() or 1)
+        torch.set_num_threads(learner_threads(job.config, 1))
         learner = Learner(job.model, job.config, job.cpu, job.seed)
         self._sync = WeightSync(job, learner, 0)
         self._objective = objective_of(job, learner, self._sync, 0, None)

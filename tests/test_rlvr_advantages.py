@@ -106,6 +106,16 @@ def test_a_reward_that_is_no_number_is_not_hidden(kind: str) -> None:
     assert of(kind, [NAN, 1.0, 0.0]).isnan().all()
 
 
+def test_without_a_baseline_groups_without_signal_teach() -> None:
+    rewards, scored = [1.0, NAN, 0.0, 0.75], [True, False, True, True]
+    assert of("signed", rewards, scored).tolist() == [1.0, 0.0, -1.0, 0.5]
+    assert of("signed", [0.0, 0.0]).tolist() == [-1.0, -1.0]
+    # Negative sample reinforcement has nothing of what is right, positive of what is wrong (arXiv 2506.01347).
+    assert of("signed", [1.0, 0.0, 1.0], positive=0.0).tolist() == [0.0, -1.0, 0.0]
+    assert of("signed", [1.0, 0.0, 1.0], negative=0.0, positive=0.1).tolist() == pytest.approx([0.1, 0.0, 0.1])
+    assert of("signed", [NAN, 0.0]).isnan().tolist() == [True, False]
+
+
 def test_in_float32_equal_rewards_say_nothing() -> None:
     # The mean of seven 0.1 is not 0.1 in float32: a rounding error must not become an advantage of ±1.
     rewards_GN, scored_GN = torch.full((1, 7), 0.1), torch.ones(1, 7, dtype=torch.bool)

@@ -1,8 +1,8 @@
 """Advantages from rewards of groups. Shapes: G groups (prompts), N completions of each.
 
 All take ``rewards_GN`` and ``scored_GN`` (bool: False where the verifier failed), and give ``advantages_GN`` that are
-exactly 0 where nothing was scored, and in a group whose rewards say nothing. A scored reward that is no number makes
-its whole group's advantages none: it is not hidden.
+exactly 0 where nothing was scored and, where a group is the baseline, if its rewards say nothing. A scored reward that
+is no number makes the advantages none of all that are compared with it: it is not hidden.
 """
 
 from math import comb
@@ -19,7 +19,7 @@ def advantages(
     moments: tuple[float, float] | None = None,
 ) -> torch.Tensor:
     """As the config says, with its weights of positive and negative ones (positive and negative sample reinforcement:
-    Zhu et al., arXiv 2506.01347, there with rewards of ±1 and no baseline).
+    Zhu et al., arXiv 2506.01347, which has them of ``signed``).
 
     Args:
         moments: mean and standard deviation of the rewards of the whole step, over all workers (``reinforce_pp``).
@@ -30,9 +30,7 @@ def advantages(
         assert moments is not None
         found_GN = global_normalised(rewards_GN, scored_GN, *moments)
     else:
-        found_GN = {"grpo": group_normalised, "dr_grpo": centred, "rloo": leave_one_out}[config.kind](
-            rewards_GN, scored_GN
-        )
+        found_GN = _OF_GROUPS[config.kind](rewards_GN, scored_GN)
     return torch.where(found_GN > 0, config.positive * found_GN, config.negative * found_GN)
 
 
@@ -76,6 +74,12 @@ def global_normalised(rewards_GN: torch.Tensor, scored_GN: torch.Tensor, mean: f
     return torch.where(scored_GN, (rewards_GN - mean) / std, 0.0)
 
 
+def signed(rewards_GN: torch.Tensor, scored_GN: torch.Tensor) -> torch.Tensor:
+    """Without a baseline: 1 for a reward of 1, −1 for 0 (REINFORCE as in Zhu et al., arXiv 2506.01347, §2). A group
+    teaches also where all of it is right, or wrong."""
+    return torch.where(scored_GN, 2.0 * rewards_GN - 1.0, 0.0)
+
+
 def best_of_k(rewards_GN: torch.Tensor, scored_GN: torch.Tensor, k: int) -> torch.Tensor:
     """Pass@k training: a set of k completions is worth its best reward, and a completion's advantage is the mean worth
     of the sets that have it, less that of all C(N, k) sets, over the standard deviation over sets (Chen et al.,
@@ -112,6 +116,9 @@ def _best_of_k(rewards_N: torch.Tensor, k: int) -> torch.Tensor:
     found_N = torch.empty_like(rewards_N)
     found_N[order] = (as_best_N * sorted_N + better_N - mean) / std
     return found_N
+
+
+_OF_GROUPS = {"grpo": group_normalised, "dr_grpo": centred, "rloo": leave_one_out, "signed": signed}
 
 
 def _differ(rewards_GN: torch.Tensor, scored_GN: torch.Tensor) -> torch.Tensor:

@@ -23,7 +23,8 @@ Schedule = list[Change]
 class AdvantageConfig(Section):
     """From a group's rewards to each completion's advantage, and to each problem's weight."""
 
-    kind: Literal["grpo", "dr_grpo", "rloo", "reinforce_pp", "pass_at_k"] = "grpo"
+    kind: Literal["grpo", "dr_grpo", "rloo", "reinforce_pp", "signed", "pass_at_k"] = "grpo"
+    """``signed``: rewards as ±1, without a baseline."""
     k: PositiveInt = 4
     """Of ``pass_at_k``: a reward is that of the best of k completions; of ``gate: boundary``: the k of pass@k."""
     positive: NonNegative = 1.0
@@ -419,7 +420,13 @@ class TrainConfig(Section):
         """What to call it, such as "GRPO with dynamic sampling"."""
         if self.objective != "rlvr":
             return self.objective.upper()
-        names = {"grpo": "GRPO", "dr_grpo": "Dr.GRPO", "rloo": "RLOO", "reinforce_pp": "REINFORCE++"}
+        names = {
+            "grpo": "GRPO",
+            "dr_grpo": "Dr.GRPO",
+            "rloo": "RLOO",
+            "reinforce_pp": "REINFORCE++",
+            "signed": "REINFORCE",
+        }
         name = names.get(self.advantage.kind) or f"pass@{self.advantage.k} training"
         more = {
             "dynamic sampling": self.dynamic,

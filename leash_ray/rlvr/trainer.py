@@ -177,8 +177,7 @@ def _train_worker(loop_config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank = context.get_world_rank()
     if job.cpu:
-        # Ray gives a worker as many threads as it claims CPUs; while it learns, the engines wait.
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
+        torch.set_num_threads(learner_threads(job.config, context.get_local_world_size()))
     checkpoints = Checkpoints(job.run_path / CHECKPOINTS, job.config.keep_checkpoints)
     if rank == 0:
         checkpoints.clean()
@@ -207,6 +206,16 @@ def _train_worker(loop_config: dict[str, Any]) -> None:
             if (step + 1) % job.config.checkpoint_every == 0 or step + 1 == job.config.steps or is_over:
                 _checkpoint(checkpoints, learner, objective, step + 1, rank)
         sync.end()
+
+
+def learner_threads(config: TrainConfig, workers: int) -> int:
+    """Threads of each of a machine's ``workers`` without a GPU. (Ray would give as many as CPUs are claimed.)
+
+    All cores: while the learner learns, the engines wait. If they draw ahead meanwhile, half are theirs: two that want
+    the same core, and wait for each other's threads, both take three times as long.
+    """
+    cores = os.cpu_count() or 1
+    return max(1, (cores // 2 if config.staleness else cores) // workers)
 
 
 def train_step(
