@@ -11,7 +11,8 @@ from leash_ray.config import RunConfig, load_config
 from leash_ray.deploy import resolve_model
 from leash_ray.errors import UsageError
 from leash_ray.rlvr.memory_plan import GIB, describe, sampler_memory, shape_of, trainer_memory
-from leash_ray.rlvr.settings import LoraConfig, TrainConfig
+from leash_ray.rlvr.sections import LoraConfig
+from leash_ray.rlvr.settings import TrainConfig
 from leash_ray.tasks import ReasoningGymSpec
 
 CONFIGS = Path(__file__).parents[1] / "jobs" / "configs"

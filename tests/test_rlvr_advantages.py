@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from leash_ray.rlvr.advantages import advantages, best_of_k, centred, global_normalised, group_normalised, leave_one_out
 from leash_ray.rlvr.schedule import learning_rate
-from leash_ray.rlvr.settings import AdvantageConfig
+from leash_ray.rlvr.sections import AdvantageConfig
 
 REWARDS = st.integers(2, 6).flatmap(
     lambda n: st.lists(st.lists(st.integers(0, 4).map(float), min_size=n, max_size=n), min_size=1, max_size=4)

@@ -20,7 +20,8 @@ from leash_ray.progress import audit_line
 from leash_ray.rlvr.audit_measure import changes, groups_before
 from leash_ray.rlvr.audit_plan import AuditPlan, chosen, completions_folder, plan_of, result_path
 from leash_ray.rlvr.guard import guard, raised
-from leash_ray.rlvr.settings import AuditConfig, TrainConfig
+from leash_ray.rlvr.sections import AuditConfig
+from leash_ray.rlvr.settings import TrainConfig
 from leash_ray.rlvr.support_audit import SupportAudit
 from leash_ray.sampling.settings import SamplingConfig
 from leash_ray.stages import reduce_tables

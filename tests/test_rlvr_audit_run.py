@@ -14,7 +14,7 @@ from leash_ray.deploy import resolve_model
 from leash_ray.monitor import read_metrics
 from leash_ray.policy import ServedPolicy
 from leash_ray.rlvr.audit_plan import AuditPlan, completions_folder, result_path
-from leash_ray.rlvr.settings import AuditConfig
+from leash_ray.rlvr.sections import AuditConfig
 from leash_ray.rlvr.trainer import CHECKPOINTS, TrainJob, fit
 from leash_ray.sampling.settings import SamplingConfig
 from leash_ray.stages import reduce_tables

@@ -9,7 +9,7 @@ from scripted_rollouts import Policy, Run, config_of, drawn, problems_of
 
 from leash_ray.rlvr.dynamic import Sampled, replaced, spares
 from leash_ray.rlvr.rollouts import Draw, prompts_of_step
-from leash_ray.rlvr.settings import DynamicConfig
+from leash_ray.rlvr.sections import DynamicConfig
 
 NEVER, ALWAYS, OFTEN = 0.0, 1.0, 0.5
 N = 16

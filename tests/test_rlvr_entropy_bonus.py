@@ -5,7 +5,7 @@ import torch
 
 from leash_ray.rlvr.entropy_bonus import EntropyBonus
 from leash_ray.rlvr.losses import token_logprobs_and_entropy
-from leash_ray.rlvr.settings import LossConfig
+from leash_ray.rlvr.sections import LossConfig
 
 
 def test_fixed() -> None:

@@ -16,7 +16,7 @@ from scipy.optimize import brentq
 from leash_ray.rlvr.advantages import advantages
 from leash_ray.rlvr.kl import kl_estimate
 from leash_ray.rlvr.losses import row_scales, token_logprobs_and_entropy, token_loss
-from leash_ray.rlvr.settings import AdvantageConfig, KLConfig, LossConfig
+from leash_ray.rlvr.sections import AdvantageConfig, KLConfig, LossConfig
 from leash_ray.stats.tilt import tilts
 
 BETA = 0.5

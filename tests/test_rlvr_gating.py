@@ -10,7 +10,7 @@ from scipy.stats import beta
 
 from leash_ray.rlvr.book import Book, Record
 from leash_ray.rlvr.gating import gate
-from leash_ray.rlvr.settings import AdvantageConfig
+from leash_ray.rlvr.sections import AdvantageConfig
 
 
 def boundary(n: int, c: int, k: int) -> float:

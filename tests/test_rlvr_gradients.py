@@ -8,7 +8,7 @@ import torch
 from leash_ray.rlvr.kl import kl_estimate
 from leash_ray.rlvr.losses import row_scales, shaped_token_loss, token_logprobs_and_entropy, token_loss
 from leash_ray.rlvr.mismatch import importance_weights
-from leash_ray.rlvr.settings import LossConfig, MismatchConfig
+from leash_ray.rlvr.sections import LossConfig, MismatchConfig
 
 
 def f64(values: Any) -> torch.Tensor:

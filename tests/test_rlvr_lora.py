@@ -12,7 +12,7 @@ from test_rlvr_learner import MODEL, Workers, batch_of, config_of, groups, weigh
 from leash_ray.errors import UsageError
 from leash_ray.rlvr.learner import Learner
 from leash_ray.rlvr.lora import adapted
-from leash_ray.rlvr.settings import LoraConfig
+from leash_ray.rlvr.sections import LoraConfig
 
 LORA = {"lora": {"rank": 4, "alpha": 8.0}}
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from leash_ray.rlvr.batch import TrainBatch
 from leash_ray.rlvr.kl import kl_estimate
 from leash_ray.rlvr.losses import TokenLoss, row_scales, shaped_token_loss, token_logprobs_and_entropy, token_loss
-from leash_ray.rlvr.settings import LossConfig
+from leash_ray.rlvr.sections import LossConfig
 
 CLIP = LossConfig(clip_low=0.2, clip_high=0.3)
 

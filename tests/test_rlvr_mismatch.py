@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leash_ray.rlvr.mismatch import importance_weights
-from leash_ray.rlvr.settings import MismatchConfig
+from leash_ray.rlvr.sections import MismatchConfig
 
 MASK = torch.tensor([[1.0, 1.0, 1.0], [0.0, 1.0, 1.0]])
 RATIOS = torch.tensor([[0.25, 1.5, 3.0], [7.0, 1.1, 0.9]])  # trainer over sampler; the 7 is of a prompt

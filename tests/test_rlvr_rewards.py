@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leash_ray.rlvr.rewards import overlong_penalty, rarity_discount, rewards_of
-from leash_ray.rlvr.settings import OverlongConfig
+from leash_ray.rlvr.sections import OverlongConfig
 from leash_ray.types import Verdict
 from leash_ray.verify import Verification
 

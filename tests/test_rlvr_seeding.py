@@ -12,8 +12,8 @@ import torch
 from leash_ray.rlvr.losses import shaped_token_loss
 from leash_ray.rlvr.mixing import Mixture, Piece
 from leash_ray.rlvr.rollouts import Draw, Rollouts, verified
+from leash_ray.rlvr.sections import SeedingConfig
 from leash_ray.rlvr.seeding import SUMS, Seeding, metrics_of
-from leash_ray.rlvr.settings import SeedingConfig
 from leash_ray.types import CompletionBatch, Problem, SampleRequest, SamplingParams, Verdict
 from leash_ray.verify import Verification
 

@@ -8,7 +8,8 @@ import yaml
 from pydantic import ValidationError
 
 from leash_ray.config import load_config
-from leash_ray.rlvr.settings import KLConfig, TrainConfig
+from leash_ray.rlvr.sections import KLConfig
+from leash_ray.rlvr.settings import TrainConfig
 from leash_ray.tasks import ReasoningGymSpec
 
 TASK = {"kind": "reasoning_gym", "dataset": "countdown"}

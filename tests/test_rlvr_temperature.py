@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scripted_rollouts import Run, config_of, problems_of
 
-from leash_ray.rlvr.settings import TemperatureByProblem
+from leash_ray.rlvr.sections import TemperatureByProblem
 from leash_ray.rlvr.temperature import Temperatures, heated, next_heat
 
 HOT = TemperatureByProblem(high=1.25, rate=0.1)

@@ -29,7 +29,7 @@ from leash_ray.rlvr.checkpoints import MODEL_FOLDER, Checkpoints, checkpoint_nam
 from leash_ray.rlvr.failures import failure_of
 from leash_ray.rlvr.limits import LimitReached, Limits
 from leash_ray.rlvr.rollouts import Draw, Rollouts
-from leash_ray.rlvr.settings import LimitsConfig
+from leash_ray.rlvr.sections import LimitsConfig
 from leash_ray.rlvr.stopping import watch_limits
 from leash_ray.rlvr.trainer import MAX_RESTARTS
 from leash_ray.session import open_run

@@ -9,7 +9,7 @@ from math import comb
 
 import torch
 
-from leash_ray.rlvr.settings import AdvantageConfig
+from leash_ray.rlvr.sections import AdvantageConfig
 
 
 def advantages(

@@ -13,7 +13,7 @@ import numpy as np
 
 from leash_ray.config import RunConfig
 from leash_ray.errors import UsageError
-from leash_ray.rlvr.settings import AuditConfig
+from leash_ray.rlvr.sections import AuditConfig
 from leash_ray.sampling.budget import Design, design_of
 from leash_ray.sampling.origin import origin_of
 from leash_ray.sampling.settings import BudgetConfig, SamplingConfig

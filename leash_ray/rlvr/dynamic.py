@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from leash_ray.rlvr.rollouts import Draw, Rollouts, prompts_of_step
-from leash_ray.rlvr.settings import DynamicConfig, TrainConfig
+from leash_ray.rlvr.sections import DynamicConfig
+from leash_ray.rlvr.settings import TrainConfig
 from leash_ray.seeds import stream_seed
 from leash_ray.types import Problem
 

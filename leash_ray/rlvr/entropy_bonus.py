@@ -1,6 +1,6 @@
 """The weight of the token entropy in the loss: fixed, or driven to a target."""
 
-from leash_ray.rlvr.settings import LossConfig
+from leash_ray.rlvr.sections import LossConfig
 
 
 class EntropyBonus:

@@ -6,7 +6,7 @@ from math import prod
 import torch
 
 from leash_ray.rlvr.book import Record
-from leash_ray.rlvr.settings import AdvantageConfig
+from leash_ray.rlvr.sections import AdvantageConfig
 
 
 def gate(records: Sequence[Record], config: AdvantageConfig) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """The leash guard: what training does when it may have lost more of the base's reach than it is allowed to."""
 
-from leash_ray.rlvr.settings import AuditConfig
+from leash_ray.rlvr.sections import AuditConfig
 
 
 def guard(nscr_low: float | None, audit: AuditConfig) -> str | None:

@@ -12,7 +12,7 @@ import torch
 
 from leash_ray.errors import RunFailed
 from leash_ray.rlvr.collectives import all_max
-from leash_ray.rlvr.settings import LimitsConfig
+from leash_ray.rlvr.sections import LimitsConfig
 
 
 class LimitReached(RunFailed):

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 from leash_ray.errors import UsageError
-from leash_ray.rlvr.settings import LoraConfig
+from leash_ray.rlvr.sections import LoraConfig
 
 
 def adapted(network: Any, lora: LoraConfig) -> Any:

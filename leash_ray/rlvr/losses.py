@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from leash_ray.rlvr.settings import LossConfig
+from leash_ray.rlvr.sections import LossConfig
 
 
 @dataclass(frozen=True, slots=True)

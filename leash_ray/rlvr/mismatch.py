@@ -7,7 +7,7 @@ importance sampling weighs each token by p_trainer / p_sampler, cut off so that 
 
 import torch
 
-from leash_ray.rlvr.settings import MismatchConfig
+from leash_ray.rlvr.sections import MismatchConfig
 
 
 def importance_weights(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from leash_ray.rlvr.settings import OverlongConfig
+from leash_ray.rlvr.sections import OverlongConfig
 from leash_ray.types import Verdict
 from leash_ray.verify import Verification
 

@@ -21,7 +21,7 @@ import numpy as np
 from leash_ray.policy import Policy
 from leash_ray.rlvr.mixing import Mixture, Piece
 from leash_ray.rlvr.rollouts import Draw, Verify
-from leash_ray.rlvr.settings import SeedingConfig
+from leash_ray.rlvr.sections import SeedingConfig
 from leash_ray.rlvr.traces import Traces, solution_ids
 from leash_ray.seeds import stream_seed
 from leash_ray.types import CompletionBatch, SampleRequest, SamplingParams, Verdict

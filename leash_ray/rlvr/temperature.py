@@ -8,7 +8,7 @@ stay the policy's own, of the distribution that the temperature names.
 import math
 from collections.abc import Mapping
 
-from leash_ray.rlvr.settings import TemperatureByProblem
+from leash_ray.rlvr.sections import TemperatureByProblem
 
 
 def next_heat(heat: int, n: int, c: int, most: int) -> int:
