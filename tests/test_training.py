@@ -1,27 +1,19 @@
 """RLVR for real: Ray Train workers, DeepSpeed, the served policy, the verifiers."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
-from transformers import AutoModelForCausalLM
+from train_made import MODEL, column, largest_difference, trains, weights
 
-from leash_ray.config import MonitorConfig, TrainConfig
-from leash_ray.deploy import resolve_model
-from leash_ray.monitor import read_metrics
 from leash_ray.policy import ServedPolicy
 from leash_ray.reduce import reduce_state
 from leash_ray.reducers import Reduced
 from leash_ray.rlvr.checkpoints import checkpoint_name
-from leash_ray.rlvr.trainer import TrainJob, fit
 from leash_ray.rlvr.turns import FOLDER
 from leash_ray.tasks import ReasoningGymSpec
 from leash_ray.types import Problem
 from leash_ray.verify.remote import RemoteVerifier
 
-MODEL = resolve_model("embedded:countdown")
 GAP_NATS = 1e-3
 """float32 in vLLM against float32 in transformers; a stale weight shows as 0.01 and more."""
 
@@ -29,46 +21,13 @@ GAP_NATS = 1e-3
 @pytest.fixture
 def train(served: ServedPolicy, verifier: RemoteVerifier, countdown: list[Problem], tmp_path: Path):
     """Trains the served policy in a run directory; puts the embedded weights back afterwards."""
-
-    def run(name: str, **changes: Any) -> tuple[Path, list[dict[str, Any]]]:
-        settings = {"steps": 2, "prompts_per_step": 4, "group_size": 8, "max_tokens": 12, "checkpoint_every": 2}
-        config = TrainConfig(task=ReasoningGymSpec(dataset="countdown"), **{**settings, **changes})
-        path = tmp_path / name
-        path.mkdir(exist_ok=True)
-        job = TrainJob(
-            run_path=path,
-            config=config,
-            monitor=MonitorConfig(wandb="off"),
-            run_config={},
-            run_name=name,
-            model=MODEL,
-            policy=served,
-            problems=countdown,
-            seed=0,
-            cpu=True,
-            verifier=verifier,
-        )
-        return fit(job)[0], read_metrics(path, "train")
-
-    yield run
+    yield trains(served, verifier, countdown, ReasoningGymSpec(dataset="countdown"), tmp_path)
     served.load_weights(MODEL, 0)
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict()
-
-
-def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
-    return max(float((a[name] - b[name]).abs().max()) for name in a)
 
 
 def turns_of(model: Path) -> Reduced:
     """The rollouts that were kept beside a checkpoint's model."""
     return reduce_state([model.parents[2] / FOLDER], parallel=False).finalize()
-
-
-def column(rows: Sequence[dict[str, Any]], name: str) -> list[float]:
-    return [row[name] for row in rows]
 
 
 def test_the_sampler_stays_the_trainers_policy_and_a_resumed_run_is_the_unbroken_one(

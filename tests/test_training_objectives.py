@@ -1,70 +1,29 @@
 """Supervised and seeded training for real: Ray Train workers, DeepSpeed, the served policy, the verifiers."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from train_made import MODEL, Train, column, largest_difference, trains, weights
 from transformers import AutoModelForCausalLM
 
-from leash_ray.config import MonitorConfig, TrainConfig
-from leash_ray.deploy import resolve_model
-from leash_ray.monitor import read_metrics
+from leash_ray.config import TrainConfig
 from leash_ray.policy import ServedPolicy
 from leash_ray.rlvr.traces import traces_for
-from leash_ray.rlvr.trainer import TrainJob, fit
 from leash_ray.rlvr.turns import FOLDER as TURNS
 from leash_ray.tasks import ReasoningGymSpec, load_problems
 from leash_ray.verify.remote import RemoteVerifier
 
-MODEL = resolve_model("embedded:countdown")
 NUMBERS = {"min_numbers": 3, "max_numbers": 3, "max_value": 15, "min_target": 10, "max_target": 60}
 TASK = ReasoningGymSpec(dataset="countdown", config=NUMBERS, prompt="compact", seed=2, size=12, split=(70, 90))
-Train = Callable[..., tuple[Path, list[dict[str, Any]]]]
 
 
 @pytest.fixture
 def train(served: ServedPolicy, verifier: RemoteVerifier, tmp_path: Path):
     """Trains the served policy in a run directory; puts the embedded weights back afterwards."""
-    problems = load_problems(TASK)
-
-    def run(name: str, **changes: Any) -> tuple[Path, list[dict[str, Any]]]:
-        settings = {"steps": 2, "prompts_per_step": 4, "group_size": 8, "max_tokens": 12, "checkpoint_every": 2}
-        config = TrainConfig(task=TASK, **{**settings, **changes})
-        path = tmp_path / name
-        path.mkdir(exist_ok=True)
-        job = TrainJob(
-            run_path=path,
-            config=config,
-            monitor=MonitorConfig(wandb="off"),
-            run_config={},
-            run_name=name,
-            model=MODEL,
-            policy=served,
-            problems=problems,
-            seed=0,
-            cpu=True,
-            verifier=verifier,
-            traces=traces_for(config, problems),
-        )
-        model, _ = fit(job)
-        return model, read_metrics(path, "train")
-
-    yield run
+    yield trains(served, verifier, load_problems(TASK), TASK, tmp_path)
     served.load_weights(MODEL, 0)
-
-
-def weights(folder: Path | str) -> dict[str, torch.Tensor]:
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict()
-
-
-def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
-    return max(float((a[name] - b[name]).abs().max()) for name in a)
-
-
-def column(rows: list[dict[str, Any]], name: str) -> list[Any]:
-    return [row[name] for row in rows]
 
 
 def test_supervised_training_learns_the_problems_own_solutions(train: Train, served: ServedPolicy) -> None:
