@@ -19,7 +19,7 @@ from leash_ray.measure.settings import MeasureConfig
 from leash_ray.reduce import Reading, engine, reduce_paths, reduced_parts
 from leash_ray.reducers import CompletionsState, Reduced, state_of_block
 from leash_ray.reducers.accumulator import Accumulator
-from leash_ray.reducers.bounded import _mixed
+from leash_ray.reducers.hashes import mixed
 from leash_ray.reducers.parts import cut, from_bytes, to_bytes
 from leash_ray.reducers.reduced import differences, joined
 from leash_ray.reducers.registry import ESTIMATED, with_bounded_answers
@@ -54,7 +54,7 @@ def hash_of(problem: str, answer: str) -> int:
 def test_hashes_are_those_of_the_specification() -> None:
     assert xxhash.xxh3_64_intdigest(b"") == 0x2D06800538D394C2
     # SplitMix64 from seed 0: its first output is the finalizer of its increment
-    assert _mixed(np.array([0x9E3779B97F4A7C15], dtype=np.uint64)).tolist() == [0xE220A8397B1DCDAF]
+    assert mixed(np.array([0x9E3779B97F4A7C15], dtype=np.uint64)).tolist() == [0xE220A8397B1DCDAF]
 
 
 def counts_of(rows: list[Row]) -> dict[tuple[str, str], Counter[str | None]]:

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple, TypeVar
 import pyarrow as pa
 
 from leash_ray.errors import UsageError
-from leash_ray.reduce.read import Piece, Reading, state_of_piece
+from leash_ray.reduce.read import Piece, Reading, rows_of_piece, state_of_piece
 from leash_ray.reducers import CompletionsState
 from leash_ray.reducers.accumulator import N_PARTS, Accumulator
 from leash_ray.reducers.parts import cut, from_bytes, to_bytes
+from leash_ray.reducers.rows import CutRows
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
@@ -39,13 +40,15 @@ def n_threads() -> int:
 def here(pieces: Sequence[Piece], reading: Reading, finish: Callable[[CompletionsState], T]) -> Iterator[T]:
     """With the threads of this process: Arrow, NumPy and Polars work outside the interpreter's lock."""
     threads = n_threads()
-    with Accumulator(BUDGET_BYTES) as states:
+    with Accumulator(BUDGET_BYTES, reducers=reading.reducers) as states:
         _accumulate(states, pieces, reading, threads)
         yield from map(finish, states.parts(threads))
 
 
 def _accumulate(states: Accumulator, pieces: Sequence[Piece], reading: Reading, threads: int) -> None:
-    def work(piece: Piece) -> CompletionsState | list[CompletionsState]:
+    def work(piece: Piece) -> CompletionsState | list[CompletionsState] | CutRows:
+        if states.prefers_rows and piece.is_rows:
+            return rows_of_piece(piece, reading, N_PARTS)
         state = state_of_piece(piece, reading)
         return cut(state, N_PARTS) if states.is_cut else state
 
@@ -173,10 +176,9 @@ def _partial(pieces: Sequence[Piece], given: tuple[Reading, int]) -> list[_Told 
     """Some pieces' state, and nothing in place of the other parts; where it is larger than so many bytes, its parts.
     What is told comes first."""
     reading, whole_bytes = given
-    with Accumulator(_TASK_BUDGET_BYTES) as states:
+    with Accumulator(_TASK_BUDGET_BYTES, reducers=reading.reducers) as states:
         try:
-            for piece in pieces:
-                states.add(state_of_piece(piece, reading))
+            _accumulate(states, pieces, reading, 1)
         except UsageError as e:
             return _answer([_Sent(error=str(e))])
         if states.is_cut:

@@ -1,6 +1,7 @@
 """Pieces of files -> blocks of completions: only the columns that are needed, texts as dictionaries where they are."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from leash_ray.reducers import READ_COLUMNS, CompletionsState, state_of_block
 from leash_ray.reducers.choose import of_policies, of_reducers
 from leash_ray.reducers.kept import keep, load, recorded_checksum
 from leash_ray.reducers.registry import ESTIMATED, KEPT
+from leash_ray.reducers.rows import CutRows, cut_rows
 
 PIECE_ROWS = 1_000_000
 """About 0.15 GB while a piece is reduced."""
@@ -56,6 +58,11 @@ class Piece:
     """Whether the state is to be kept beside the file, which is one and whole."""
     is_states: bool = False
     """Whether the files are states."""
+
+    @property
+    def is_rows(self) -> bool:
+        """Whether its rows are read, and its state is not asked for."""
+        return not self.is_kept and not self.is_states
 
 
 def pieces_of(files: Sequence[File], rows: int = PIECE_ROWS, keep_states: bool = False) -> Iterator[Piece]:
@@ -144,7 +151,10 @@ def state_of_piece(piece: Piece, reading: Reading) -> CompletionsState:
         states = [of_policies(load(Path(path), reading.reducers), reading.policies) for path in piece.files]
         return states[0].merge(*states[1:]) if len(states) > 1 else states[0]
     policies, reducers = (None, KEPT) if piece.is_kept else (reading.policies, reading.reducers)
-    found = [_named(files, block, policies, reducers) for files, block in _joined(_tables(piece, reading))]
+    found = []
+    for files, block in _joined(_tables(piece, reading)):
+        with _named(files):
+            found.append(state_of_block(block, policies, reducers))
     state = found[0].merge(*found[1:]) if len(found) > 1 else found[0] if found else CompletionsState.empty()
     if piece.is_kept and isinstance(piece.files[0], Path):
         keep(piece.files[0], state, recorded_checksum(piece.files[0]))
@@ -152,16 +162,24 @@ def state_of_piece(piece: Piece, reading: Reading) -> CompletionsState:
     return state
 
 
+def rows_of_piece(piece: Piece, reading: Reading, n_parts: int) -> CutRows:
+    """A piece's rows, cut by problem. Raises as :func:`state_of_piece`."""
+    found = CutRows([[] for _ in range(n_parts)], {})
+    for files, block in _joined(_tables(piece, reading, dictionaries=False)):
+        with _named(files):
+            found.add(cut_rows(block, n_parts, reading.policies))
+    return found
+
+
 def tables_of(piece: Piece, reading: Reading) -> Iterator[pa.Table]:
     """A piece's rows, with our names. Raises as :func:`state_of_piece`."""
     return (table for _, table in _tables(piece, reading))
 
 
-def _named(
-    files: Sequence[File], block: pa.Table, policies: Sequence[str] | None, reducers: Sequence[str]
-) -> CompletionsState:
+@contextmanager
+def _named(files: Sequence[File]) -> Iterator[None]:
     try:
-        return state_of_block(block, policies, reducers)
+        yield
     except UsageError as e:
         raise UsageError(f"{files[0]}{' or one after it' if len(files) > 1 else ''}: {e}") from e
 
@@ -180,13 +198,14 @@ def _joined(tables: Iterator[tuple[File, pa.Table]]) -> Iterator[tuple[list[File
         yield files, pa.concat_tables(waiting)
 
 
-def _tables(piece: Piece, reading: Reading) -> Iterator[tuple[File, pa.Table]]:
+def _tables(piece: Piece, reading: Reading, dictionaries: bool = True) -> Iterator[tuple[File, pa.Table]]:
+    """``dictionaries``: whether answers repeat."""
     for file in piece.files:
         kind = "one JSON object a line"
         try:
             if str(file).endswith(PARQUET):
                 kind = "Parquet"
-                for table in _parquet(file, piece.row_groups, reading):
+                for table in _parquet(file, piece.row_groups, reading, dictionaries):
                     yield file, _prepared(table, reading)
             else:
                 if str(file).endswith(CSV):
@@ -262,7 +281,7 @@ def _where(table: pa.Table, where: str) -> pa.Table:
     return table.filter(pa.array(holds.to_numpy()))
 
 
-def _parquet(file: File, row_groups: Sequence[int] | None, reading: Reading) -> Iterator[pa.Table]:
+def _parquet(file: File, row_groups: Sequence[int] | None, reading: Reading, dictionaries: bool) -> Iterator[pa.Table]:
     with opened(file) as source:
         with pq.ParquetFile(source) as plain:
             metadata, schema = plain.metadata, plain.schema_arrow
@@ -270,6 +289,8 @@ def _parquet(file: File, row_groups: Sequence[int] | None, reading: Reading) -> 
         # Read as dictionaries, strings that repeat are never spelt out.
         types = {c: schema.field(c).type for c in columns}
         text = [c for c in columns if pa.types.is_string(types[c]) or pa.types.is_large_string(types[c])]
+        if not dictionaries:
+            text = [c for c in text if c != _theirs(reading)["answer"]]
         with pq.ParquetFile(source, metadata=metadata, read_dictionary=text) as found:
             sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
             for groups in [row_groups] if row_groups is not None else _grouped(sizes, PIECE_ROWS):

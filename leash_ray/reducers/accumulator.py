@@ -3,33 +3,48 @@
 While merging makes them small, states are merged a few at a time, small with small: what waits stays small, and no row
 is merged more than log times. Where they do not get small (hundreds of distinct answers to each of many problems), they
 are cut by problem into parts; beyond a budget the parts go to a temporary folder, and at the end each is merged by
-itself.
+itself. Rows that are cut (:mod:`leash_ray.reducers.rows`) are held and written in the same way, and reduced at the end.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from leash_ray.reducers.parts import cut, from_bytes, to_bytes
+from leash_ray.reducers.registry import ESTIMATED
+from leash_ray.reducers.rows import CutRows, append_rows, rows_of_file, state_of_rows
 from leash_ray.reducers.state import CompletionsState
 
 N_PARTS = 64
 _WIDTH = 16
 """States merged at once."""
+_LARGE_BYTES, _LARGE_ROW_BYTES = 16 << 20, 20
+"""Of a state, in all and for each of its rows: larger ones cost more than the rows would. A row is 33 bytes cut, and
+two thirds of the time."""
 
 
 class Accumulator:
-    """Takes states, gives disjoint parts of their sum."""
+    """Takes states and cut rows, gives disjoint parts of their sum."""
 
-    def __init__(self, budget_bytes: int = 1 << 30, folder: Path | None = None) -> None:
-        """Holds about ``budget_bytes`` in memory; ``folder``: for what is more (None: the system's temporary one)."""
+    def __init__(
+        self, budget_bytes: int = 1 << 30, folder: Path | None = None, reducers: Sequence[str] = ESTIMATED
+    ) -> None:
+        """Holds about ``budget_bytes`` in memory; ``folder``: for what is more (None: the system's temporary one);
+        ``reducers``: that rows are reduced with."""
         self._whole_limit, self._budget, self._folder = budget_bytes // 4, budget_bytes, folder
+        self._reducers = reducers
         self._levels: list[list[CompletionsState]] = [[]]
         self._parts: list[list[CompletionsState]] = []
+        self._rows = CutRows([[] for _ in range(N_PARTS)], {})
+        self._held_bytes = 0
+        """In parts."""
         self._spill: tempfile.TemporaryDirectory[str] | None = None
         self._n_spilled = 0
         self.spilled_bytes = 0
+        self.prefers_rows = False
+        """Whether states are so large that rows are cut better than reduced."""
 
     def __enter__(self) -> "Accumulator":
         return self
@@ -43,15 +58,19 @@ class Accumulator:
         """Whether states are cut by problem."""
         return bool(self._parts)
 
-    def add(self, state: CompletionsState | list[CompletionsState]) -> None:
-        """Take a state, or one that is cut already."""
-        if isinstance(state, list):
-            self._cut_what_is_held()
-            self._add_parts(state)
-        elif self._parts:
-            self._add_parts(cut(state, N_PARTS))
+    def add(self, found: CompletionsState | list[CompletionsState] | CutRows) -> None:
+        """Take a state, or one that is cut already, or rows."""
+        if isinstance(found, CompletionsState):
+            self.prefers_rows = self.prefers_rows or _is_large(found)
+            if not self._parts:
+                self._add_whole(found)
+                return
+            found = cut(found, N_PARTS)
+        self._cut_what_is_held()
+        if isinstance(found, list):
+            self._add_parts(found)
         else:
-            self._add_whole(state)
+            self._add_rows(found)
 
     def _add_whole(self, state: CompletionsState) -> None:
         self._levels[0].append(state)
@@ -83,19 +102,32 @@ class Accumulator:
     def _add_parts(self, states: list[CompletionsState]) -> None:
         for held, state in zip(self._parts, states, strict=True):
             held.append(state)
-        if sum(state.nbytes for part in self._parts for state in part) > self._budget * 3 // 4:
+        self._hold(sum(state.nbytes for state in states))
+
+    def _add_rows(self, rows: CutRows) -> None:
+        self._rows.add(rows)
+        self._hold(sum(table.nbytes for tables in rows.parts for table in tables))
+
+    def _hold(self, n_bytes: int) -> None:
+        self._held_bytes += n_bytes
+        if self._held_bytes > self._budget * 3 // 4:
             self._write()
+            self._held_bytes = 0
 
     def _write(self) -> None:
         if self._spill is None:
             self._spill = tempfile.TemporaryDirectory(prefix="leash-reduce-", dir=self._folder)
-        for i, part in enumerate(self._parts):
-            for state in part:
+        folder = Path(self._spill.name)
+        for i, (states, tables) in enumerate(zip(self._parts, self._rows.parts, strict=True)):
+            for state in states:
                 data = to_bytes(state)
                 self.spilled_bytes += len(data)
-                (Path(self._spill.name) / f"{i}-{self._n_spilled}").write_bytes(data)
+                (folder / f"{i}-{self._n_spilled}").write_bytes(data)
                 self._n_spilled += 1
-            part.clear()
+            if tables:
+                self.spilled_bytes += append_rows(folder / f"{i}.rows", tables)
+            states.clear()
+            tables.clear()
 
     def parts(self, n_threads: int = 1) -> Iterator[CompletionsState]:
         """Canonical states of disjoint problems, whose sum is that of all that were added."""
@@ -112,8 +144,20 @@ class Accumulator:
                 yield found
 
     def _part(self, i: int) -> CompletionsState:
-        states, self._parts[i] = self._parts[i], []
+        states, tables = self._parts[i], self._rows.parts[i]
+        self._parts[i], self._rows.parts[i] = [], []
         if self._spill is not None:
             for path in sorted(Path(self._spill.name).glob(f"{i}-*")):
                 states.append(from_bytes(path.read_bytes()))
-        return states[0].merge(*states[1:]) if states else CompletionsState.empty()
+            if (path := Path(self._spill.name) / f"{i}.rows").exists():
+                tables += rows_of_file(path)
+        if tables:
+            states.append(state_of_rows(tables, self._reducers))
+        if i == 0:
+            states.append(replace(CompletionsState.empty(self._reducers), policies=self._rows.policies))
+        return CompletionsState.empty(self._reducers).merge(*states)
+
+
+def _is_large(state: CompletionsState) -> bool:
+    rows = sum(state.policies.get(name, 0) for name in set(state.words["policy"].to_pylist()))
+    return state.nbytes > max(_LARGE_BYTES, _LARGE_ROW_BYTES * rows)

@@ -96,20 +96,13 @@ def block_of(table: pa.Table, measures: Sequence[Any] = (), policies: Sequence[s
         measures: reducers, whose :meth:`measures` are summed.
         policies: keep only these, and with ``name@*`` the checkpoints of one.
     """
-    policy = coded_without_null(table, "policy")
-    counts = np.bincount(policy.codes, minlength=len(policy.words))
-    present = {name: int(n) for name, n in zip(policy.words.to_pylist(), counts, strict=True) if n}
-    if policies is not None:
-        keep = np.array([wanted(name, policies) for name in policy.words.to_pylist()], dtype=bool)
-        if not keep[counts > 0].all():
-            table = table.filter(arrow(keep[policy.codes]))
-            policy = coded_without_null(table, "policy")
+    table, policy, present = chosen(table, policies)
     if not table.num_rows:
         return _nothing(present, table)
-    index = _sample_indices(table)
+    index = sample_indices(table)
     problem = coded_without_null(table, "problem_id")
     group, groups = _groups(policy.codes, problem)
-    verdict = _verdicts(table)
+    verdict = verdicts(table)
     answer = _answers(table, verdict)
     task = coded(table, "task") if "task" in table.schema.names else None
     lenient = None
@@ -147,6 +140,23 @@ def block_of(table: pa.Table, measures: Sequence[Any] = (), policies: Sequence[s
         table=table,
         texts={"policy": policy} | ({"task": task} if task else {}),
     )
+
+
+def chosen(table: pa.Table, policies: Sequence[str] | None) -> tuple[pa.Table, Coded, dict[str, int]]:
+    """The rows of some policies, the policy of each, and how many rows every policy has."""
+    policy = coded_without_null(table, "policy")
+    counts = np.bincount(policy.codes, minlength=len(policy.words))
+    names = policy.words.to_pylist()
+    present: dict[str, int] = {}
+    for name, n in zip(names, counts.tolist(), strict=True):
+        if n:
+            present[name] = present.get(name, 0) + n
+    if policies is not None:
+        keep = np.array([wanted(name, policies) for name in names], dtype=bool)
+        if not keep[counts > 0].all():
+            table = table.filter(arrow(keep[policy.codes]))
+            policy = coded_without_null(table, "policy")
+    return table, policy, present
 
 
 def wanted(policy: str, policies: Sequence[str]) -> bool:
@@ -188,7 +198,8 @@ def _places(groups: Ints, n: int) -> NDArray[np.int32] | None:
     return place
 
 
-def _verdicts(table: pa.Table) -> NDArray[np.int8]:
+def verdicts(table: pa.Table) -> NDArray[np.int8]:
+    """Of each row: its place in ``VERDICTS``, [rows]."""
     codes, words = coded_without_null(table, "verdict")
     code_of = np.array([CODE.get(v, -1) for v in words.to_pylist()], dtype=np.int8)
     verdict = code_of[codes]
@@ -207,7 +218,8 @@ def _answers(table: pa.Table, verdict: NDArray[np.int8]) -> Coded | None:
     return Coded(np.where(has_text, codes, np.int32(NO_ANSWER_CODE)), words)
 
 
-def _sample_indices(table: pa.Table) -> NDArray[Any]:
+def sample_indices(table: pa.Table) -> NDArray[Any]:
+    """int32 or int64, [rows]."""
     n_null = table.column("sample_index").null_count
     if n_null:
         raise UsageError(f"column sample_index is missing or null in {n_null} rows: number the samples 0 .. n-1")

@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 
 from leash_ray.reducers.answers import AnswerCounts
 from leash_ray.reducers.block import Block, Ints
+from leash_ray.reducers.hashes import Hashes, mixed
 from leash_ray.reducers.reducer import ints
 
 NAME: Final = "bounded_answers"
 SAMPLE, CORRECT, BUCKET = 0, 1, 2
 """Kinds of rows."""
-Hashes = NDArray[np.uint64]
 
 
 class BoundedAnswers:
@@ -68,7 +68,7 @@ class BoundedAnswers:
         """From the state of :class:`AnswerCounts`."""
         pair, answer = ints(answers, "pair"), ints(answers, "answer")
         of_problem, of_answer = (np.append(_hashes(words[w]), np.uint64(0)) for w in ("problem_id", "answer"))
-        hashed = _mixed(of_answer[answer] ^ _mixed(of_problem[ints(pairs, "problem")][pair]))
+        hashed = mixed(of_answer[answer] ^ mixed(of_problem[ints(pairs, "problem")][pair]))
         frame = pl.DataFrame(pl.from_arrow(answers)).with_columns(hash=pl.Series(hashed))
         known, right, none = pl.col("answer") >= 0, pl.col("correct") > 0, pl.lit(None, pl.Int64).alias("first")
         key = ("pair", "answer")
@@ -118,10 +118,3 @@ def _hashes(words: pa.Array) -> Hashes:
 
     texts = words.cast(pa.large_binary()).to_pylist()
     return np.fromiter(map(xxhash.xxh3_64_intdigest, texts), dtype=np.uint64, count=len(texts))
-
-
-def _mixed(value: Hashes) -> Hashes:
-    """SplitMix64's finalizer: a bijection, every bit of whose result depends on every bit."""
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))

@@ -5,7 +5,6 @@ Both policies of a problem fall into the same part, so parts are merged and fina
 
 import json
 import os
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,29 +13,24 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from leash_ray.reducers.arrays import arrow
+from leash_ray.reducers.hashes import by_part, parts_of
 from leash_ray.reducers.reducer import ints
 from leash_ray.reducers.state import CompletionsState
 
 _META = b"leash_state"
 
 
-def part_of(problem_id: str, n_parts: int) -> int:
-    """The part of a problem; the same in every process and version."""
-    return zlib.crc32(problem_id.encode("utf-8", "surrogatepass")) % n_parts
-
-
 def cut(state: CompletionsState, n_parts: int) -> list[CompletionsState]:
     """A state as ``n_parts`` disjoint ones; merged, they are the state again."""
-    of_word = np.array([part_of(w, n_parts) for w in state.words["problem_id"].to_pylist()], dtype=np.int32)
-    of_pair = of_word[ints(state.pairs, "problem")] if len(state.pairs) else np.zeros(0, dtype=np.int32)
+    of_pair = parts_of(state.words["problem_id"], n_parts)[ints(state.pairs, "problem")]
     number = np.empty(len(of_pair), dtype=np.int32)  # of a pair within its part
-    pair_order, pair_ends = _by_part(of_pair, n_parts)
+    pair_order, pair_ends = by_part(of_pair, n_parts)
     starts = np.concatenate([[0], pair_ends[:-1]])
     number[pair_order] = np.arange(len(of_pair)) - np.repeat(starts, pair_ends - starts)
     pieces: list[dict[str, pa.Table]] = [{} for _ in range(n_parts)]
     for name, table in state.tables.items():
         pair = ints(table, "pair")
-        order, ends = _by_part(of_pair[pair], n_parts)
+        order, ends = by_part(of_pair[pair], n_parts)
         moved = table.set_column(0, table.schema.field(0), arrow(number[pair])).take(arrow(order))
         start = 0
         for of, end in zip(pieces, ends.tolist(), strict=True):
@@ -50,12 +44,6 @@ def cut(state: CompletionsState, n_parts: int) -> list[CompletionsState]:
             ).without_unused_words()
         )
     return found
-
-
-def _by_part(part: NDArray[np.int32], n_parts: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows ordered by part, and where each part ends."""
-    kind = np.uint8 if n_parts <= 256 else np.uint16  # sorted by counting
-    return np.argsort(part.astype(kind), kind="stable"), np.cumsum(np.bincount(part, minlength=n_parts))
 
 
 def to_bytes(

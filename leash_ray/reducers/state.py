@@ -171,20 +171,28 @@ def state_of_block(
     """
     if block.num_rows == 0:
         return CompletionsState.empty(reducers)
+    chosen = [REDUCERS[name] for name in reducers]
+    found = block_of(needed(block), chosen, policies)
+    if not found.n_pairs:
+        return CompletionsState(**{**vars(CompletionsState.empty(reducers)), "policies": found.policies})
+    tables = {one.name: one.update(found) for one in chosen}
+    state = CompletionsState(found.words, found.pairs, tables, found.policies)
+    return state if bounded(tables) is None else state.without_unused_words()
+
+
+def needed(block: pa.Table | pa.RecordBatch) -> pa.Table:
+    """The columns that reducing looks at.
+
+    Raises:
+        UsageError: a required one is missing.
+    """
     missing = [c for c in REQUIRED_COLUMNS if c not in block.schema.names]
     if missing:
         raise UsageError(
             f"not a completions table: missing column {', '.join(missing)} (it has: {', '.join(block.schema.names)}); "
             f"needed are {', '.join(REQUIRED_COLUMNS)}"
         )
-    table = pa.table({c: block.column(c) for c in READ_COLUMNS if c in block.schema.names})
-    chosen = [REDUCERS[name] for name in reducers]
-    found = block_of(table, chosen, policies)
-    if not found.n_pairs:
-        return CompletionsState(**{**vars(CompletionsState.empty(reducers)), "policies": found.policies})
-    tables = {one.name: one.update(found) for one in chosen}
-    state = CompletionsState(found.words, found.pairs, tables, found.policies)
-    return state if bounded(tables) is None else state.without_unused_words()
+    return pa.table({c: block.column(c) for c in READ_COLUMNS if c in block.schema.names})
 
 
 def _united_words(
