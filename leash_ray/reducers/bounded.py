@@ -23,7 +23,6 @@ from typing import Final
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from leash_ray.reducers.answers import AnswerCounts
 from leash_ray.reducers.block import Block, Ints

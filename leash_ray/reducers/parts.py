@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from leash_ray.reducers.arrays import arrow
 from leash_ray.reducers.hashes import by_part, parts_of

@@ -61,7 +61,10 @@ def cut_rows(block: pa.Table, n_parts: int, policies: Sequence[str] | None = Non
     place[word_order] = np.arange(len(of_word), dtype=np.int32)
     words = problem.words.take(arrow(word_order))
 
-    columns = {"policy": _labels(policy), "verdict": _labels(Coded(verdicts(table), pa.array(VERDICTS)))}
+    columns = {
+        "policy": _labels(policy),
+        "verdict": _labels(Coded(verdicts(table).astype(np.int32), pa.array(VERDICTS))),
+    }
     columns["sample_index"] = arrow(sample_indices(table).astype(np.int32, copy=False))
     for name in table.schema.names:
         if name not in ("problem_id", *columns):
