@@ -21,7 +21,7 @@ from leash_ray.reducers.hashes import hashes, parts_of
 from leash_ray.reducers.parts import cut
 from leash_ray.reducers.reduced import differences, joined
 from leash_ray.reducers.registry import ESTIMATED, KEPT, with_bounded_answers
-from leash_ray.reducers.rows import CutRows, append_rows, cut_rows, rows_of_file, state_of_rows
+from leash_ray.reducers.rows import CutRows, append_rows, cut_rows, rows_of_file, states_of_rows
 
 OPTIONAL = ["task", "answer", "n_tokens", "logprob_sum", "entropy_sum", "leniency"]
 
@@ -220,7 +220,7 @@ def test_written_rows_are_read_back(tables: list[pa.Table], tmp_path: Path) -> N
 
 
 def test_no_rows() -> None:
-    assert state_of_rows([]).pairs.num_rows == 0
+    assert states_of_rows([]) == []
     assert cut_rows(completions(0).slice(0, 0), 2).parts == [[], []]
     found = cut_rows(completions(0, n=240), 2, ["nobody"])
     assert found.parts == [[], []] and found.policies == {"base": 120, "trained": 120}

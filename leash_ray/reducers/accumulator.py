@@ -14,7 +14,7 @@ from pathlib import Path
 
 from leash_ray.reducers.parts import cut, from_bytes, to_bytes
 from leash_ray.reducers.registry import ESTIMATED
-from leash_ray.reducers.rows import CutRows, append_rows, rows_of_file, state_of_rows
+from leash_ray.reducers.rows import CutRows, append_rows, rows_of_file, states_of_rows
 from leash_ray.reducers.state import CompletionsState
 
 N_PARTS = 64
@@ -151,8 +151,7 @@ class Accumulator:
                 states.append(from_bytes(path.read_bytes()))
             if (path := Path(self._spill.name) / f"{i}.rows").exists():
                 tables += rows_of_file(path)
-        if tables:
-            states.append(state_of_rows(tables, self._reducers))
+        states += states_of_rows(tables, self._reducers)
         if i == 0:
             states.append(replace(CompletionsState.empty(self._reducers), policies=self._rows.policies))
         return CompletionsState.empty(self._reducers).merge(*states)

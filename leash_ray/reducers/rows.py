@@ -124,10 +124,10 @@ def rows_of_file(path: Path) -> Iterator[pa.Table]:
             yield pa.ipc.open_stream(file).read_all()
 
 
-def state_of_rows(tables: Iterable[pa.Table], reducers: Sequence[str] = ESTIMATED) -> CompletionsState:
-    """The state of the rows of one part, as they were cut; it counts none of ``policies``."""
+def states_of_rows(tables: Iterable[pa.Table], reducers: Sequence[str] = ESTIMATED) -> list[CompletionsState]:
+    """States, as few as may be, of the rows of one part, as they were cut; they count none of ``policies``."""
     alike: defaultdict[pa.Schema, list[pa.Table]] = defaultdict(list)
-    states = []
+    states: list[CompletionsState] = []
 
     def reduce(some: list[pa.Table]) -> None:
         states.append(replace(state_of_block(pa.concat_tables(some), reducers=reducers), policies={}))
@@ -140,4 +140,4 @@ def state_of_rows(tables: Iterable[pa.Table], reducers: Sequence[str] = ESTIMATE
         some.append(table)
     for some in alike.values():
         reduce(some)
-    return states[0].merge(*states[1:]) if states else CompletionsState.empty(reducers)
+    return states
