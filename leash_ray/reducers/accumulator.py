@@ -21,8 +21,7 @@ N_PARTS = 64
 _WIDTH = 16
 """States merged at once."""
 _LARGE_BYTES, _LARGE_ROW_BYTES = 16 << 20, 20
-"""Of a state, in all and for each of its rows: larger ones cost more than the rows would. A row is 33 bytes cut, and
-two thirds of the time."""
+"""Of a state, in all and for each of its rows; of larger ones, cutting the rows costs less (docs/scaling.md)."""
 
 
 class Accumulator:
