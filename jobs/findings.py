@@ -1,6 +1,6 @@
 """Which recipes lose least, and which expand: every recipe with several seeds from one base, then `leash compare`.
 
-    python jobs/findings.py --out runs/findings                     # what docs/findings.md shows; hours on two cores
+    python jobs/findings.py --out runs/findings                     # docs/findings.md: 90 minutes on two cores
     python jobs/findings.py --out runs/quick --recipes grpo sft --seeds 0 --set train.steps=20
 
 The base is sampled once, in the first run; the others take its completions over. A run that is done is left as it is,
@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ROOT / "jobs" / "configs" / "recipes"
-SHOWN = ("grpo", "dapo", "sft", "pass-at-k", "unsolved", "nsr", "entropy", "seeding")
+SHOWN = ("grpo", "dapo", "sft", "pass-at-k", "unsolved", "nsr", "seeding")
 
 
 def main() -> int:
