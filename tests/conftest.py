@@ -1,5 +1,6 @@
 """One Ray runtime, and one set of served policies, for the whole test session."""
 
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
 
 NUM_CPUS = 4
 """Logical CPUs: enough that everything the tests start at once is placed, whatever the machine has."""
+
+
+def pytest_configure() -> None:
+    # A shell that starts tests in the background has them, and all that they start, ignore Ctrl-C.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
