@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow.dataset as ds
 import pytest
-from test_training import GAP_NATS, column, largest_difference, train, weights  # noqa: F401  (train: a fixture)
+from test_training import GAP_NATS, train  # noqa: F401  (train: a fixture)
+from train_made import column, largest_difference, weights
 
 from leash_ray.rlvr.checkpoints import checkpoint_name
 from leash_ray.rlvr.turns import FOLDER

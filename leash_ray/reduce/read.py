@@ -164,7 +164,7 @@ def state_of_piece(piece: Piece, reading: Reading) -> CompletionsState:
 
 def rows_of_piece(piece: Piece, reading: Reading, n_parts: int) -> CutRows:
     """A piece's rows, cut by problem. Raises as :func:`state_of_piece`."""
-    found = CutRows([[] for _ in range(n_parts)], {})
+    found = CutRows.empty(n_parts)
     for files, block in _joined(_tables(piece, reading, dictionaries=False)):
         with _named(files):
             found.add(cut_rows(block, n_parts, reading.policies))

@@ -36,7 +36,7 @@ class Accumulator:
         self._reducers = reducers
         self._levels: list[list[CompletionsState]] = [[]]
         self._parts: list[list[CompletionsState]] = []
-        self._rows = CutRows([[] for _ in range(N_PARTS)], {})
+        self._rows = CutRows.empty(N_PARTS)
         self._held_bytes = 0
         """In parts."""
         self._spill: tempfile.TemporaryDirectory[str] | None = None

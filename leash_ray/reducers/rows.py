@@ -36,6 +36,10 @@ class CutRows(NamedTuple):
     policies: dict[str, int]
     """policy -> rows, also of the policies that were not asked for."""
 
+    @classmethod
+    def empty(cls, n_parts: int) -> "CutRows":
+        return cls([[] for _ in range(n_parts)], {})
+
     def add(self, other: "CutRows") -> None:
         """Take the rows of another block."""
         for held, tables in zip(self.parts, other.parts, strict=True):
@@ -47,12 +51,13 @@ class CutRows(NamedTuple):
 def cut_rows(block: pa.Table, n_parts: int, policies: Sequence[str] | None = None) -> CutRows:
     """A block as ``n_parts`` disjoint ones, in which rows keep their order. Arguments and errors as of
     :func:`~leash_ray.reducers.state.state_of_block`; parts are those of :func:`~leash_ray.reducers.parts.cut`."""
-    parts: list[list[pa.Table]] = [[] for _ in range(n_parts)]
+    found = CutRows.empty(n_parts)
     if not block.num_rows:
-        return CutRows(parts, {})
+        return found
     table, policy, present = chosen(needed(block), policies)
+    found.policies.update(present)
     if not table.num_rows:
-        return CutRows(parts, present)
+        return found
     problem = used(*coded_without_null(table, "problem_id"))
     of_word = parts_of(problem.words, n_parts)
     order, ends = by_part(of_word[problem.codes], n_parts)
@@ -74,14 +79,14 @@ def cut_rows(block: pa.Table, n_parts: int, policies: Sequence[str] | None = Non
     rows = pa.table(columns).take(arrow(order))
     codes = place[problem.codes][order]
     start = word_start = 0
-    for part, end, word_end in zip(parts, ends.tolist(), word_ends.tolist(), strict=True):
+    for part, end, word_end in zip(found.parts, ends.tolist(), word_ends.tolist(), strict=True):
         ids = pa.DictionaryArray.from_arrays(
             arrow(codes[start:end] - np.int32(word_start)), words.slice(word_start, word_end - word_start)
         )
         if end > start:
             part.append(rows.slice(start, end - start).append_column("problem_id", ids))
         start, word_start = end, word_end
-    return CutRows(parts, present)
+    return found
 
 
 def _labels(of: Coded) -> pa.Array:
